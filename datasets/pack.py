@@ -1,0 +1,193 @@
+"""From somebody's folder of crops to a published data set: read, check, pack, index.
+
+Every image is decoded once here, so that training never meets a broken one; the bytes are stored as they are, never
+encoded again. What cannot be decoded is left out, with its key and reason in the card; above a set share of the whole
+nothing is published.
+A shard's specification lists its files by path and size, and everything that goes into the JSON: hashing contents first
+would read all of it twice, and a changed file nearly always changes its size. Trade-off: an image replaced by another
+of exactly the same size is not noticed by a second run into the same folder; pack into a new folder then.
+Source: design of this project.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import simplejpeg
+
+from resight.cluster.commits import Commit, commit_key
+from resight.cluster.errors import UserError, did_you_mean
+from resight.cluster.pool import InProcess, Made, PoolBackend, Unit, run_pool
+from resight.cluster.progress import Progress, silent
+from resight.cluster.storage import Storage, open_storage
+from resight.datasets.card import DatasetCard
+from resight.datasets.decode import MAX_PIXELS, Undecodable, decode, kind_of
+from resight.datasets.publish import publish_dataset
+from resight.datasets.readers import READERS
+from resight.datasets.readers.scan import Reader, Scan, Source
+from resight.datasets.records import Record, Sample
+from resight.datasets.shards import MAX_BYTES, MAX_SAMPLES, SHARD_FORMAT, plan_shards, shard_files
+
+__all__ = ["PackConfig", "PackWork", "pack", "plan_units"]
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackConfig:
+    """How to pack.
+
+    Attributes:
+        name: the data set's name; empty for the reader's.
+        licence: the terms of the images, in words; empty for the reader's.
+        max_bad_share: stop when more than this share of the images cannot be decoded, in [0, 1].
+        max_pixels: larger images are refused from their header.
+        shard_bytes: a shard is closed before it grows beyond this.
+        shard_samples: or when it holds this many.
+    """
+
+    name: str = ""
+    licence: str = ""
+    max_bad_share: float = 0.01
+    max_pixels: int = MAX_PIXELS
+    shard_bytes: int = MAX_BYTES
+    shard_samples: int = MAX_SAMPLES
+
+
+_DEFAULTS: Final = PackConfig()
+_IN_PROCESS: Final = InProcess(workers=1)
+
+
+@dataclass(frozen=True)
+class PackWork:
+    """The pool's work: read, decode and write the files of one shard.
+
+    Attributes:
+        root: the folder that the units' paths are relative to (on every machine that works).
+        max_pixels: as in PackConfig.
+    """
+
+    root: Path
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def fingerprint(self) -> str:
+        """Bytes are copied, so only the shard format and what counts as decodable matter."""
+        return f"pack-1/{SHARD_FORMAT}/simplejpeg-{simplejpeg.__version__}/max_pixels-{self.max_pixels}"
+
+    def __call__(self, unit: Unit, scratch: Path) -> Made:
+        """Make a shard and its rows; a shard of which nothing is usable has no files."""
+        bad: list[dict[str, str]] = []
+        samples = self._samples([Record(**fields) for fields, _ in json.loads(unit.spec["files"])], bad)
+        first = next(samples, None)
+        if first is None:
+            return Made(files={}, facts={"samples": 0, "quarantined": bad})
+        files, table = shard_files(chain([first], samples), scratch, shard=unit.name)
+        return Made(files=files, facts={"samples": table.num_rows, "quarantined": bad})
+
+    def _samples(self, records: Sequence[Record], bad: list[dict[str, str]]) -> Iterator[Sample]:
+        for record in records:
+            try:
+                sample = self._sample(record)
+            except Undecodable as error:
+                bad.append({"key": record.key, "origin": record.origin, "reason": error.reason})
+            except OSError as error:
+                reason = f"cannot be read: {error.strerror}"
+                bad.append({"key": record.key, "origin": record.origin, "reason": reason})
+            else:
+                yield sample
+
+    def _sample(self, record: Record) -> Sample:
+        data = (self.root / record.origin).read_bytes()
+        decode(data, max_pixels=self.max_pixels)
+        return Sample(record=record, image=data, suffix=kind_of(data))
+
+
+def pack(
+    reader: str | Reader,
+    root: str | Path,
+    out: str | Path,
+    *,
+    config: PackConfig = _DEFAULTS,
+    backend: PoolBackend = _IN_PROCESS,
+    progress: Progress = silent,
+) -> DatasetCard:
+    """Make a data set from a folder of crops. Starting it again resumes; when it is complete, nothing happens.
+
+    Args:
+        reader: a name in READERS, or a reader with settings of its own.
+        root: what the reader reads.
+        out: the folder to make.
+        config: how to pack.
+        backend: where the work runs.
+        progress: told after every shard.
+
+    Raises:
+        UserError: when the reader understands nothing, or too many images cannot be decoded.
+    """
+    reader = _reader(reader)
+    scan = reader.scan(Path(root).expanduser().absolute())
+    storage = open_storage(out)
+    name = config.name or reader.name
+    work = PackWork(scan.root, config.max_pixels)
+    result = run_pool(work, plan_units(scan, config), storage, backend=backend, progress=progress, task=f"pack {name}")
+    _check_bad(result.commits, int(config.max_bad_share * len(scan.sources)), scan.root, storage)
+    licence = config.licence or reader.licence
+    return publish_dataset(storage, result, name=name, licence=licence, made_by=_made_by(reader, scan, config))
+
+
+def plan_units(scan: Scan, config: PackConfig = _DEFAULTS) -> list[Unit]:
+    """Return one unit a shard: contiguous runs of each split, in the scan's order."""
+    splits: dict[str, list[Source]] = {}
+    for source in scan.sources:
+        splits.setdefault(source.record.split, []).append(source)
+    units: list[Unit] = []
+    for split, sources in splits.items():
+        sizes = [source.size for source in sources]
+        plan = plan_shards(sizes, max_bytes=config.shard_bytes, max_samples=config.shard_samples)
+        units += [_unit(f"{split}-{n:06d}", sources[chunk.start : chunk.stop]) for n, chunk in enumerate(plan)]
+    return units
+
+
+def _unit(name: str, sources: Sequence[Source]) -> Unit:
+    """Return a unit whose list of files is one text: ten thousand nested values would be checked one by one."""
+    return Unit(name=name, spec={"files": json.dumps([[vars(source.record), source.size] for source in sources])})
+
+
+def _reader(reader: str | Reader) -> Reader:
+    if not isinstance(reader, str):
+        return reader
+    if reader not in READERS:
+        raise UserError(f"there is no reader {reader!r}", cure=did_you_mean(reader, READERS))
+    return READERS[reader]
+
+
+def _check_bad(commits: Sequence[Commit], allowed: int, root: Path, storage: Storage) -> None:
+    """Stop when too much was left out; shards with gaps are withdrawn, so that mended files are read again."""
+    gaps = [commit for commit in commits if commit.facts["quarantined"]]
+    bad: list[Mapping[str, Any]] = [member for commit in gaps for member in commit.facts["quarantined"]]
+    if len(bad) <= allowed:
+        return
+    for commit in gaps:
+        storage.delete(commit_key(commit.name))
+    shown = "".join(f"\n  {member['origin']!a}: {member['reason']}" for member in bad[:_SHOWN])
+    more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    raise UserError(
+        f"{len(bad)} images cannot be used, {allowed} would be allowed:{shown}{more}",
+        where=str(root),
+        cure="mend or remove them and start again, or raise max_bad_share",
+    )
+
+
+def _made_by(reader: Reader, scan: Scan, config: PackConfig) -> dict[str, Any]:
+    settings = {key: value for key, value in asdict(config).items() if key not in ("name", "licence")}
+    return {
+        "command": "pack",
+        "reader": reader.version,
+        "settings": settings,
+        "notes": list(scan.notes),
+        **{what: list(known) for what, known in scan.names.items()},
+    }

@@ -1,0 +1,134 @@
+"""One body format: SMPL's seven arrays, plus what our renderer wants to know about its faces and vertices.
+
+Source: Loper et al. 2015, "SMPL: A Skinned Multi-Person Linear Model"; array names and shapes are those of the published
+model files, so the capsule body, a baked open body and a user's own file are interchangeable by path.
+Trade-off: `.npz` read with `allow_pickle=False` only; official pickles are converted once, elsewhere.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+from resight.cluster.errors import UserError
+from resight.rendering.parts import PARENTS, VERTEX_NAMES, along_from_skeleton, parts_from_weights
+
+__all__ = ["Body", "load_body", "save_body"]
+
+NUM_JOINTS: Final = 24
+NUM_BETAS: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Body:
+    """A skinned body with linear shape. Metres, y up, the person looks along +z, its left side is at +x.
+
+    Attributes:
+        v_template: (V, 3) mean shape in the rest pose.
+        shapedirs: (V, 3, 10) displacement of each vertex for one standard deviation of each shape coefficient.
+        posedirs: (V, 3, 207) pose correctives; may be all zero.
+        J_regressor: (24, V) joints of the rest pose from shaped vertices; rows add up to 1.
+        weights: (V, 24) skinning weights; rows add up to 1.
+        kintree_table: (2, 24) row 0 the parents (-1 for the root), row 1 the joint numbers.
+        f: (F, 3) faces, counter-clockwise seen from outside.
+        face_part: (F,) part id of each face, 1..17 (`rendering.parts`).
+        along: (V,) position along the limb in [0, 1], 0 proximal (`rendering.parts.LIMBS`).
+        vertex_ids: vertex number of each of the 21 names in `rendering.parts.VERTEX_NAMES`.
+    """
+
+    v_template: Float32[np.ndarray, "v 3"]
+    shapedirs: Float32[np.ndarray, "v 3 10"]
+    posedirs: Float32[np.ndarray, "v 3 207"]
+    J_regressor: Float32[np.ndarray, "24 v"]
+    weights: Float32[np.ndarray, "v 24"]
+    kintree_table: Int32[np.ndarray, "2 24"]
+    f: Int32[np.ndarray, "f 3"]
+    face_part: UInt8[np.ndarray, "f"]
+    along: Float32[np.ndarray, "v"]
+    vertex_ids: dict[str, int]
+
+
+_ARRAYS: Final = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+
+
+def save_body(body: Body, path: str | Path) -> None:
+    """Write `body` as a compressed `.npz` that `load_body` and loaders of SMPL arrays read without pickle."""
+    names = np.array([body.vertex_ids[name] for name in VERTEX_NAMES], dtype=np.int64)
+    arrays = {name: getattr(body, name) for name in (*_ARRAYS, "face_part", "along")}
+    np.savez_compressed(path, allow_pickle=False, vertex_ids=names, **arrays)
+
+
+def load_body(path: str | Path) -> Body:
+    """Read a body; parts and `along` are derived from the weights when the file holds only SMPL's seven arrays.
+
+    Raises:
+        UserError: the file is missing, not an `.npz` of plain arrays, or its arrays do not fit together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise UserError("there is no such body file", where=str(path), cure="give the path of a body .npz") from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"not a body file: {error}", where=str(path), cure="convert pickles to .npz with plain arrays first"
+        ) from error
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise UserError(f"the body lacks {', '.join(missing)}", where=str(path), cure="save SMPL's seven arrays")
+    body = _from_arrays(arrays, str(path))
+    _check(body, str(path))
+    return body
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], where: str) -> Body:
+    template = _floats(arrays["v_template"])
+    weights, faces = _floats(arrays["weights"]), np.ascontiguousarray(arrays["f"], dtype=np.int32)
+    regressor = _floats(arrays["J_regressor"])
+    if regressor.shape[-1:] != template.shape[:1] or weights.shape[:1] != template.shape[:1]:
+        raise UserError("v_template, weights and J_regressor disagree on the number of vertices", where=where)
+    kintree = arrays["kintree_table"].astype(np.int64)
+    kintree[0, 0] = -1  # published files hold 2**32 - 1 there
+    along = arrays.get("along")
+    part = arrays.get("face_part")
+    ids = arrays.get("vertex_ids")
+    return Body(
+        v_template=template,
+        shapedirs=_floats(arrays["shapedirs"][:, :, :NUM_BETAS]),
+        posedirs=_floats(arrays["posedirs"]),
+        J_regressor=regressor,
+        weights=weights,
+        kintree_table=kintree.astype(np.int32),
+        f=faces,
+        face_part=parts_from_weights(weights, faces) if part is None else part.astype(np.uint8),
+        along=along_from_skeleton(template, regressor @ template, weights) if along is None else _floats(along),
+        vertex_ids={} if ids is None else dict(zip(VERTEX_NAMES, ids.tolist(), strict=True)),
+    )
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _check(body: Body, where: str) -> None:
+    count = len(body.v_template)
+    shapes = {
+        "v_template": (count, 3),
+        "shapedirs": (count, 3, NUM_BETAS),
+        "posedirs": (count, 3, (NUM_JOINTS - 1) * 9),
+        "J_regressor": (NUM_JOINTS, count),
+        "weights": (count, NUM_JOINTS),
+        "kintree_table": (2, NUM_JOINTS),
+        "along": (count,),
+        "face_part": (len(body.f),),
+    }
+    for name, expected in shapes.items():
+        found = getattr(body, name).shape
+        if found != expected:
+            raise UserError(f"{name} has shape {found}, expected {expected}", where=where)
+    if tuple(body.kintree_table[0].tolist()) != PARENTS:
+        raise UserError("the joints are not SMPL's 24 with SMPL's parents", where=where)
+    if body.f.min() < 0 or body.f.max() >= count:
+        raise UserError("faces name vertices that do not exist", where=where)

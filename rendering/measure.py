@@ -1,0 +1,210 @@
+"""Lengths and girths of a body in metres, and the words people use for them.
+
+Source: landmarks as in ISO 8559-1 (girths are convex hulls of slices, as a tape measures); the 16 axes of words follow
+the descriptors of Hill, Streuber et al. 2016 and of Myers et al. 2023 without the subjective ones. Words come from fixed
+thresholds on measurements, never from ratings.
+Trade-off: thresholds are rounded quantiles of bodies drawn from the standard normal shape space, so "average" means
+average for it; on other populations the words keep their order, not their shares.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float
+
+from resight.rendering.body import Body
+from resight.rendering.parts import JOINT_ID, PART_ID
+
+__all__ = ["AXES", "measurements", "shape_words"]
+
+AXES: Final[dict[str, tuple[str, ...]]] = {
+    "height": ("short", "average height", "tall"),
+    "build": ("skinny", "slim", "average build", "heavyset"),
+    "muscularity": ("soft", "toned", "muscular"),
+    "shoulders": ("narrow shoulders", "average shoulders", "broad shoulders"),
+    "chest": ("flat chest", "average chest", "deep chest"),
+    "waist": ("slim waist", "average waist", "thick waist"),
+    "belly": ("flat belly", "average belly", "round belly"),
+    "hips": ("narrow hips", "average hips", "wide hips"),
+    "silhouette": ("rectangular", "hourglass", "pear-shaped", "apple-shaped", "inverted-triangle"),
+    "torso length": ("short torso", "long torso"),
+    "leg length": ("short legs", "long legs"),
+    "leg thickness": ("thin legs", "average legs", "thick legs"),
+    "arm length": ("short arms", "long arms"),
+    "arm thickness": ("thin arms", "average arms", "thick arms"),
+    "neck": ("short neck", "long neck"),
+    "frame": ("petite", "average frame", "sturdy"),
+}
+"""The 16 axes, each with its words from little to much; `silhouette` has no order."""
+
+_THRESHOLDS: Final[dict[str, tuple[float, ...]]] = {
+    "height": (1.67, 1.77),
+    "build": (1.40, 1.50, 1.72),
+    "muscularity": (1.08, 1.18),
+    "shoulders": (0.245, 0.265),
+    "chest": (0.52, 0.57),
+    "waist": (0.42, 0.48),
+    "belly": (0.105, 0.125),
+    "hips": (0.54, 0.59),
+    "torso length": (0.29,),
+    "leg length": (0.512,),
+    "leg thickness": (0.30, 0.34),
+    "arm length": (0.314,),
+    "arm thickness": (0.170, 0.195),
+    "neck": (0.0524,),
+    "frame": (0.76, 0.84),
+}
+"""Where one word gives way to the next; the quantity is that of `_scores`."""
+
+
+def measurements(body: Body, betas: Float[np.ndarray, "10"]) -> dict[str, float]:
+    """Measure the body in its rest pose, in metres.
+
+    Returns:
+        height (without hair), leg_length (hip joint to floor), torso_length (pelvis to neck), arm_length (shoulder to
+        wrist), neck_length, shoulder_width (over the arms), hip_width, chest_depth, belly_depth, and the girths
+        chest, waist, belly, hips, thigh, calf, upper_arm, neck.
+    """
+    shaped = body.v_template.astype(np.float64) + body.shapedirs.astype(np.float64) @ np.asarray(betas, np.float64)
+    joints = dict(zip(JOINT_ID, body.J_regressor.astype(np.float64) @ shaped, strict=True))
+    return {**_lengths(body, shaped, joints), **_trunk(body, shaped, joints), **_limbs(body, shaped, joints)}
+
+
+def _faces(body: Body, *parts: str) -> np.ndarray:
+    return body.f[np.isin(body.face_part, [PART_ID[part] for part in parts])]
+
+
+def _lengths(body: Body, shaped: np.ndarray, joints: Mapping[str, np.ndarray]) -> dict[str, float]:
+    scalp = shaped[np.unique(body.f[body.face_part != PART_ID["hair"]])]
+    floor = float(scalp[:, 1].min())
+    arm = (joints["left_shoulder"], joints["left_elbow"], joints["left_wrist"])
+    sleeves = _slice(shaped, _faces(body, "left_upper_arm", "right_upper_arm"), arm[0], np.array([0.0, 1.0, 0.0]))
+    return {
+        "height": float(scalp[:, 1].max()) - floor,
+        "leg_length": float(joints["left_hip"][1]) - floor,
+        "torso_length": _distance(joints["pelvis"], joints["neck"]),
+        "arm_length": _distance(arm[0], arm[1]) + _distance(arm[1], arm[2]),
+        "neck_length": _distance(joints["neck"], joints["head"]),
+        "shoulder_width": float(np.ptp(sleeves[:, 0])),
+    }
+
+
+def _trunk(body: Body, shaped: np.ndarray, joints: Mapping[str, np.ndarray]) -> dict[str, float]:
+    up = np.array([0.0, 1.0, 0.0])
+    height = {name: float(joints[name][1]) for name in ("pelvis", "left_hip", "spine1", "spine2", "spine3", "neck")}
+    trunk, seat = _faces(body, "torso", "hips"), _faces(body, "hips", "left_thigh", "right_thigh")
+
+    def level(faces: np.ndarray, y: float) -> np.ndarray:
+        return _slice(shaped, faces, np.array([0.0, y, 0.0]), up)
+
+    chest = level(trunk, height["spine3"] + 0.17 * (height["neck"] - height["spine3"]))
+    waists = [_girth(level(trunk, y)) for y in np.linspace(height["spine1"], height["spine2"], 7)]
+    belly = level(trunk, height["spine1"])
+    seats = [level(seat, y) for y in np.linspace(height["left_hip"] - 0.04, height["pelvis"], 6)]
+    widest = max(seats, key=_girth)
+    return {
+        "chest_girth": _girth(chest),
+        "waist_girth": min(waists),
+        "belly_girth": _girth(belly),
+        "hip_girth": _girth(widest),
+        "hip_width": float(np.ptp(widest[:, 0])),
+        "chest_depth": float(np.ptp(chest[:, 2])),
+        "belly_depth": float(np.ptp(belly[:, 2])),
+        "neck_girth": _girth(level(_faces(body, "neck"), 0.5 * float(joints["neck"][1] + joints["head"][1]))),
+    }
+
+
+def _limbs(body: Body, shaped: np.ndarray, joints: Mapping[str, np.ndarray]) -> dict[str, float]:
+    places = {
+        "thigh_girth": ("left_thigh", "left_hip", "left_knee", 0.25),
+        "calf_girth": ("left_shin", "left_knee", "left_ankle", 0.32),
+        "upper_arm_girth": ("left_upper_arm", "left_shoulder", "left_elbow", 0.45),
+    }
+    out: dict[str, float] = {}
+    for name, (part, start, end, share) in places.items():
+        axis = joints[end] - joints[start]
+        out[name] = _girth(_slice(shaped, _faces(body, part), joints[start] + share * axis, axis))
+    return out
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sqrt(np.sum((a - b) ** 2)))
+
+
+def _slice(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Cut faces with a plane: the (n, 3) points where edges cross it, turned so that y is the plane's normal."""
+    axis = axis / np.sqrt(axis @ axis)
+    side = np.cross(axis, [0.0, 0.0, 1.0])
+    side /= np.sqrt(side @ side)
+    turned = (vertices - point) @ np.stack([side, axis, np.cross(side, axis)], axis=1)
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    a, b = turned[edges[:, 0]], turned[edges[:, 1]]
+    crosses = (a[:, 1] < 0) != (b[:, 1] < 0)
+    if not crosses.any():
+        raise ValueError("the plane misses the body; are its parts and joints right?")
+    a, b = a[crosses], b[crosses]
+    return a + (b - a) * (a[:, 1] / (a[:, 1] - b[:, 1]))[:, None]
+
+
+def _girth(points: np.ndarray) -> float:
+    """Length of a tape round points of a slice: the perimeter of their convex hull (Andrew 1979)."""
+    flat = np.unique(points[:, [0, 2]], axis=0)
+    hull: list[np.ndarray] = []
+    for chain in (flat, flat[::-1]):
+        part: list[np.ndarray] = []
+        for p in chain:
+            while len(part) > 1 and _turns_right(part[-2], part[-1], p):
+                part.pop()
+            part.append(p)
+        hull += part[:-1]
+    ring = np.stack(hull)
+    return float(np.sqrt(np.sum((ring - np.roll(ring, 1, axis=0)) ** 2, axis=1)).sum())
+
+
+def _turns_right(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
+    return bool((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0)
+
+
+def _scores(m: Mapping[str, float]) -> dict[str, float]:
+    """Return the quantity of each ordered axis: metres, or ratios to the height."""
+    height = m["height"]
+    return {
+        "height": height,
+        "build": (m["chest_girth"] + m["waist_girth"] + m["hip_girth"]) / height,
+        "muscularity": m["chest_girth"] / m["belly_girth"],
+        "shoulders": m["shoulder_width"] / height,
+        "chest": m["chest_girth"] / height,
+        "waist": m["waist_girth"] / height,
+        "belly": m["belly_depth"] / height,
+        "hips": m["hip_girth"] / height,
+        "torso length": m["torso_length"] / height,
+        "leg length": m["leg_length"] / height,
+        "leg thickness": m["thigh_girth"] / height,
+        "arm length": m["arm_length"] / height,
+        "arm thickness": m["upper_arm_girth"] / height,
+        "neck": m["neck_length"] / height,
+        "frame": m["shoulder_width"] + m["hip_width"],
+    }
+
+
+def _silhouette(m: Mapping[str, float]) -> str:
+    """Compare shoulders, waist and hips; the first rule that holds names the shape."""
+    top = m["shoulder_width"] / m["hip_width"]
+    if m["belly_girth"] > 0.97 * max(m["chest_girth"], m["hip_girth"]):
+        return "apple-shaped"
+    if top > 1.36:
+        return "inverted-triangle"
+    if top < 1.18:
+        return "pear-shaped"
+    return "hourglass" if m["waist_girth"] < 0.80 * m["hip_girth"] else "rectangular"
+
+
+def shape_words(measured: Mapping[str, float]) -> tuple[str, ...]:
+    """Describe a body by one word on each of the 16 axes, in the order of `AXES`.
+
+    Args:
+        measured: what `measurements` returned.
+    """
+    words = {axis: AXES[axis][int(np.searchsorted(_THRESHOLDS[axis], value))] for axis, value in _scores(measured).items()}
+    return tuple({**words, "silhouette": _silhouette(measured)}[axis] for axis in AXES)

@@ -1,0 +1,171 @@
+"""Standing and walking, analytically: joint rotations from a phase and a handful of gait parameters.
+
+Source: curves fitted by eye to the textbook kinematics of level walking (Winter 1991; Perry 1992): hip 30 deg of
+flexion to 10 of extension, knee with a small bump when the leg is loaded and a large one in swing, ankle rocking and
+pushing off, pelvis and shoulders turning against each other, arms opposite to legs. No motion capture, no licence.
+Trade-off: the gait is periodic and symmetric; an identity differs by `Gait`, not by its own curves.
+"""
+
+from dataclasses import dataclass
+from math import cos, exp, pi, sin
+
+import numpy as np
+from jaxtyping import Float32
+
+from resight.rendering.parts import JOINT_ID
+
+__all__ = ["Gait", "standing", "walking"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gait:
+    """How somebody walks. Everything an identity keeps between frames.
+
+    Attributes:
+        speed: metres a second, 0.6 to 2; a faster walk swings wider.
+        stride: factor on the swing of the legs, about 0.8 to 1.2.
+        arm_swing: factor on the swing of the arms, 0 (hands in pockets) to 1.6.
+        sway: factor on the roll and turn of pelvis and chest, 0 to 2.
+        lean: of the trunk, radians, forwards positive.
+        elbow: mean bend of the elbows, radians.
+        turnout: of the feet and knees, radians, outwards positive.
+        arm_gap: how far the arms hang off the body, radians from the vertical.
+        head: pitch of the head, radians, looking down positive.
+    """
+
+    speed: float = 1.3
+    stride: float = 1.0
+    arm_swing: float = 1.0
+    sway: float = 1.0
+    lean: float = 0.03
+    elbow: float = 0.30
+    turnout: float = 0.06
+    arm_gap: float = 0.16
+    head: float = 0.05
+
+
+_REST_ARM = 0.349
+"""Angle of the capsule body's upper arms from the vertical in the rest pose, radians."""
+
+
+def walking(
+    phase: float, gait: Gait | None = None, *, heading: float = 0.0, rest_arm: float = _REST_ARM
+) -> Float32[np.ndarray, "24 3"]:
+    """Return axis-angle rotations, radians, of one moment of a walk.
+
+    Args:
+        phase: of the gait cycle, in turns; 0 is the left heel's strike, 0.5 the right one's.
+        gait: the walker's manner.
+        heading: turn of the whole body about y, radians; 0 looks along +z.
+        rest_arm: angle of the body's upper arms from the vertical in its rest pose, radians (T-pose: pi / 2).
+    """
+    gait = gait or Gait()
+    reach = gait.stride * (0.55 + 0.45 * gait.speed / 1.3)
+    pose = _upright(gait, heading=heading, rest_arm=rest_arm)
+    turn = 2 * pi * phase
+    twist = 0.09 * gait.sway * reach * cos(turn)
+    list_ = 0.06 * gait.sway * sin(turn)
+    _turn(pose, "pelvis", _matrix(0, heading, 0) @ _matrix(gait.lean * 0.3, -twist, list_))
+    _turn(pose, "spine1", _matrix(gait.lean * 0.4, 0.7 * twist, -0.6 * list_))
+    _turn(pose, "spine2", _matrix(gait.lean * 0.3, 0.7 * twist, -0.4 * list_))
+    _turn(pose, "spine3", _matrix(0.0, 0.6 * twist, 0.0))
+    _turn(pose, "neck", _matrix(gait.head - gait.lean * 0.5, -0.5 * twist, 0.0))
+    for side, sign, start in (("left", 1.0, phase), ("right", -1.0, phase + 0.5)):
+        _leg(pose, side, sign, start % 1.0, reach, gait, list_)
+        _arm(pose, side, sign, start + 0.5, reach, gait, rest_arm)
+    return _axis_angles(pose)
+
+
+def standing(
+    gait: Gait | None = None, *, heading: float = 0.0, shift: float = 0.0, rest_arm: float = _REST_ARM
+) -> Float32[np.ndarray, "24 3"]:
+    """Return axis-angle rotations, radians, of somebody who stands.
+
+    Args:
+        gait: the manner; lean, elbow, turnout, arm_gap and head matter.
+        heading: turn of the whole body about y, radians; 0 looks along +z.
+        shift: weight on the left (+1) or right (-1) leg: the hip drops, the other knee bends.
+        rest_arm: angle of the body's upper arms from the vertical in its rest pose, radians.
+    """
+    gait = gait or Gait()
+    pose = _upright(gait, heading=heading, rest_arm=rest_arm)
+    roll = 0.07 * shift
+    _turn(pose, "pelvis", _matrix(0, heading, 0) @ _matrix(gait.lean * 0.3, 0.0, roll))
+    _turn(pose, "spine1", _matrix(gait.lean * 0.7, 0.0, -roll))
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        slack = max(0.0, -sign * shift)
+        _turn(pose, f"{side}_hip", _matrix(-0.25 * slack, sign * gait.turnout, -roll))
+        _turn(pose, f"{side}_knee", _matrix(0.45 * slack, 0.0, 0.0))
+        _turn(pose, f"{side}_ankle", _matrix(-0.20 * slack, 0.0, 0.0))
+    return _axis_angles(pose)
+
+
+def _upright(gait: Gait, *, heading: float, rest_arm: float) -> np.ndarray:
+    """Stand with the arms down: (24, 3, 3) rotations."""
+    pose = np.tile(np.eye(3), (24, 1, 1))
+    _turn(pose, "pelvis", _matrix(0, heading, 0))
+    _turn(pose, "neck", _matrix(gait.head - gait.lean * 0.5, 0.0, 0.0))
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        _turn(pose, f"{side}_shoulder", _matrix(0.06, 0.0, sign * (gait.arm_gap - rest_arm)))
+        _turn(pose, f"{side}_elbow", _matrix(-gait.elbow, 0.0, 0.0))
+    return pose
+
+
+def _leg(
+    pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait, list_: float
+) -> None:
+    hip = reach * (0.17 + 0.36 * cos(2 * pi * phase) - 0.03 * cos(4 * pi * phase))
+    knee = 0.06 + 0.24 * reach * _bump(phase, 0.13, 0.08) + 1.02 * reach**0.5 * _bump(phase, 0.72, 0.105)
+    ankle = 0.16 * _bump(phase, 0.42, 0.12) - 0.34 * reach * _bump(phase, 0.63, 0.07) - 0.06 * _bump(phase, 0.06, 0.05)
+    toe = 0.42 * reach * _bump(phase, 0.58, 0.06)
+    _turn(pose, f"{side}_hip", _matrix(-hip, sign * gait.turnout, -list_ - sign * 0.02))
+    _turn(pose, f"{side}_knee", _matrix(knee, 0.0, 0.0))
+    _turn(pose, f"{side}_ankle", _matrix(-ankle, 0.0, 0.0))
+    _turn(pose, f"{side}_foot", _matrix(-toe, 0.0, 0.0))
+
+
+def _arm(
+    pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait, rest_arm: float
+) -> None:
+    swing = gait.arm_swing * reach * (0.05 + 0.31 * cos(2 * pi * phase))
+    bend = gait.elbow + gait.arm_swing * reach * 0.16 * (1 + cos(2 * pi * (phase - 0.06)))
+    hang = _matrix(0.0, 0.0, sign * (gait.arm_gap - rest_arm))
+    _turn(pose, f"{side}_shoulder", _matrix(-swing, sign * 0.10, 0.0) @ hang)
+    _turn(pose, f"{side}_elbow", _matrix(-bend, 0.0, -sign * 0.05))
+
+
+def _bump(phase: float, centre: float, width: float) -> float:
+    """A bell on the circle of phases."""
+    distance = abs(phase - centre) % 1.0
+    return exp(-((min(distance, 1.0 - distance) / width) ** 2))
+
+
+def _matrix(x: float, y: float, z: float) -> np.ndarray:
+    """Turn about z, then x, then y, radians."""
+    cx, sx, cy, sy, cz, sz = cos(x), sin(x), cos(y), sin(y), cos(z), sin(z)
+    about_x = np.array([[1.0, 0.0, 0.0], [0.0, cx, -sx], [0.0, sx, cx]])
+    about_y = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
+    about_z = np.array([[cz, -sz, 0.0], [sz, cz, 0.0], [0.0, 0.0, 1.0]])
+    return about_y @ about_x @ about_z
+
+
+def _turn(pose: np.ndarray, joint: str, rotation: np.ndarray) -> None:
+    pose[JOINT_ID[joint]] = rotation
+
+
+def _axis_angles(rotations: np.ndarray) -> Float32[np.ndarray, "24 3"]:
+    """Logarithm of rotations short of a half turn... and of half turns, by way of quaternions."""
+    out = np.zeros((len(rotations), 3))
+    for joint, r in enumerate(rotations):
+        w = np.sqrt(max(0.0, 1 + np.trace(r))) / 2
+        vector = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
+        if w > 1e-6:
+            vector = vector / (4 * w)
+        else:
+            axis = np.sqrt(np.maximum(0.0, (np.diag(r) + 1) / 2))
+            largest = int(axis.argmax())
+            vector = axis * np.where(np.arange(3) == largest, 1.0, np.sign(r[largest] + r[:, largest]))
+        length = float(np.sqrt(vector @ vector))
+        if length > 1e-12:
+            out[joint] = vector / length * 2 * np.arctan2(length, w)
+    return out.astype(np.float32)

@@ -1,0 +1,80 @@
+"""Render a world: one data set a split, shard by shard through a work pool, published when whole.
+
+What: `render_world("tiny", seed=0, out=...)` makes `out/base` and `out/clothes`. Why: it is the first thing a new user runs,
+so it is one call, needs no download, and can be stopped and started again at any time: finished shards are kept, and a second
+run finds everything published. Source: design of this project. Trade-off: splits are rendered one after the other, so the
+last shards of a split may leave a worker idle.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from resight.cluster.errors import UserError
+from resight.cluster.pool import InProcess, PoolBackend, run_pool
+from resight.cluster.progress import Progress, silent
+from resight.cluster.storage import open_storage
+from resight.datasets.card import DatasetCard
+from resight.datasets.publish import publish_dataset
+from resight.rendering.work import RENDERER, RenderWork, body_sha256, versions
+from resight.rendering.world import SPLITS, World, find_split, find_world, units
+
+__all__ = ["LICENCE", "render_world"]
+
+LICENCE: Final = "CC0-1.0: rendered from a seed, shows no real person"
+
+
+def render_world(
+    world: str,
+    *,
+    seed: int,
+    out: str | Path,
+    splits: Sequence[str] = tuple(SPLITS),
+    backend: PoolBackend | None = None,
+    progress: Progress = silent,
+) -> list[DatasetCard]:
+    """Render a world into one data set a split.
+
+    Args:
+        world: its name (`rendering.world.WORLDS`).
+        seed: of everything in it; >= 0.
+        out: folder or URL; split `base` goes to `out`/base.
+        splits: which ones (`rendering.world.SPLITS`).
+        backend: where the work runs; in this process by default.
+        progress: told after every shard.
+
+    Returns:
+        The cards, in the order of `splits`.
+
+    Raises:
+        UserError: for an unknown world or split, a negative seed, or a folder that holds something else.
+    """
+    size = find_world(world)
+    layouts = [find_split(split).name for split in splits]
+    if seed < 0:
+        raise UserError(f"the seed is {seed}", where="--seed", cure="use 0 or a positive number")
+    place = str(out).rstrip("/")
+    backend = InProcess() if backend is None else backend
+    return [_render_split(size, split, seed, f"{place}/{split}", backend, progress) for split in layouts]
+
+
+def _render_split(
+    world: World, split: str, seed: int, place: str, backend: PoolBackend, progress: Progress
+) -> DatasetCard:
+    storage = open_storage(place)
+    result = run_pool(
+        RenderWork(), units(world, split, seed), storage, backend=backend, progress=progress, task=f"render {split}"
+    )
+    return publish_dataset(storage, result, name=split, licence=LICENCE, made_by=_made_by(world, split, seed))
+
+
+def _made_by(world: World, split: str, seed: int) -> dict[str, Any]:
+    renderer = {"name": RENDERER, "body_sha256": body_sha256(), **versions()}
+    return {
+        "command": f"resight render --world {world.name} --seed {seed}",
+        "world": world.name,
+        "version": world.version,
+        "seed": seed,
+        "split": split,
+        "renderer": renderer,
+    }

@@ -1,0 +1,94 @@
+"""Resight: train, adapt, tune and serve models that recognise a person seen before.
+
+    >>> model = resight.load("runs/market")
+    >>> query, gallery = model.embed(query_crops), model.embed(gallery_crops)
+    >>> rows, distances = resight.rank(query, gallery, k=10)
+
+Nothing heavy is imported until a function is called.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from resight.trainers.embedder import Embedder
+    from resight.trainers.retrieval.metrics import Metrics
+
+__all__ = ["__version__", "embed", "evaluate", "load", "rank"]
+
+__version__ = "0.1.0"
+
+
+def load(run_or_checkpoint: str | Path) -> "Embedder":
+    """Load a trained model.
+
+    Args:
+        run_or_checkpoint: a run folder (its newest committed checkpoint is taken) or one checkpoint's folder.
+
+    Returns:
+        An `Embedder`; `embed(images)` maps n crops, each (height, width, 3) uint8 RGB of any size, to an (n, D) float32
+        array of unit length, so that Euclidean and cosine order agree.
+
+    Raises:
+        UserError: when there is no complete checkpoint, or its files do not match their checksums.
+    """
+    from resight.trainers.load import load_embedder
+
+    return load_embedder(Path(run_or_checkpoint))
+
+
+def embed(run_or_checkpoint: str | Path, images: "Sequence[np.ndarray]") -> "np.ndarray":
+    """Embed crops in one call; the same as `load(run_or_checkpoint).embed(images)`."""
+    return load(run_or_checkpoint).embed(images)
+
+
+def rank(query: "np.ndarray", gallery: "np.ndarray", *, k: int = 10) -> "tuple[np.ndarray, np.ndarray]":
+    """Find the k nearest gallery rows of every query, exactly.
+
+    Args:
+        query: (Q, D) float features.
+        gallery: (G, D) float features.
+        k: how many to return; at most G.
+
+    Returns:
+        Rows of the gallery (Q, k) int64 and cosine distances (Q, k) float32 in [0, 2], nearest first; equal distances
+        are ordered by gallery row.
+
+    Raises:
+        UserError: for empty, mismatched or non-finite features.
+    """
+    from resight.trainers.retrieval.ranking import rank as ranked
+
+    return ranked(query, gallery, k=k)
+
+
+def evaluate(
+    query_features: "np.ndarray",
+    gallery_features: "np.ndarray",
+    query_pids: "np.ndarray",
+    gallery_pids: "np.ndarray",
+    query_camids: "np.ndarray",
+    gallery_camids: "np.ndarray",
+) -> "Metrics":
+    """Judge features by the Market-1501 rule: gallery rows of the query's own pid and camid do not count.
+
+    Args:
+        query_features: (Q, D) float.
+        gallery_features: (G, D) float.
+        query_pids: (Q,) int; gallery_pids: (G,) int, -1 for junk that is never ranked, -2 for distractors.
+        gallery_pids: see above.
+        query_camids: (Q,) int, -1 for unknown; gallery_camids: (G,) likewise.
+        gallery_camids: see above.
+
+    Returns:
+        `Metrics` with `mAP`, `mINP`, `cmc`, `rank1`, ... as fractions in [0, 1], and the queries skipped with reasons.
+
+    Raises:
+        UserError: for inputs that do not fit each other, and when most queries have no possible match.
+    """
+    from resight.trainers.retrieval.metrics import evaluate as judged
+
+    return judged(query_features, gallery_features, query_pids, gallery_pids, query_camids, gallery_camids)

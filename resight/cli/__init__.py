@@ -1,0 +1,1 @@
+"""The command line: one file a verb, each a frozen dataclass of its options with a `run` method."""

@@ -1,0 +1,50 @@
+"""`resight evaluate`: judge a run on people it has never seen."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+__all__ = ["Evaluate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Embed query and gallery, rank, and report mAP, mINP and rank-k as fractions.
+
+    The result, its ranking pictures and the baselines are kept in the run folder, where `resight report` finds them.
+
+    Examples:
+      resight evaluate runs/market --data data/market
+      resight evaluate runs/market --data data/market --json | jq .mAP
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """A run folder, or one checkpoint's folder."""
+    data: Path
+    """The data set to judge on; its query and gallery splits are used."""
+    protocol: str = "market1501"
+    """market1501: the query's own pid and camera do not count. no_camera: nothing is left out but the query itself."""
+    baselines: bool = False
+    """Also judge chance, an untrained network and, where there are masks, colour histograms and silhouettes."""
+    json: bool = False
+    """Print one JSON object: mAP, mINP, rank1, rank5, rank10, queries, skipped."""
+    quiet: bool = False
+    """No progress."""
+
+    def run(self) -> int:
+        """Judge and report."""
+        from resight.findings import show_metrics
+        from resight.terminal import ProgressView, show_json
+        from resight.trainers.judging import judge_run
+
+        with ProgressView(quiet=self.quiet) as view:
+            evaluation = judge_run(
+                self.run_folder, self.data, protocol=self.protocol, baselines=self.baselines, progress=view
+            )
+        if self.json:
+            show_json(evaluation.metrics.to_dict())
+        else:
+            show_metrics(evaluation.to_dict())
+        return 0

@@ -1,0 +1,78 @@
+"""Results as tables for people: doctor's checks, a data set's findings, an evaluation, the demo's verdict.
+
+Only arranges words and figures; `resight/terminal.py` puts them on the screen.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from resight.cluster.doctor import Check
+from resight.terminal import show, show_lines, show_table
+
+__all__ = ["show_checks", "show_data_report", "show_metrics", "show_verdict"]
+
+_MARK = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """List checks, each with its cure when it is not ok."""
+    for check in checks:
+        show_lines(
+            f"{_MARK[check.status]} [bold]{check.name}[/]", check.detail, check.cure if check.status != "ok" else ""
+        )
+
+
+def show_data_report(report: Mapping[str, Any]) -> None:
+    """Show counts by split, then warnings and problems."""
+    columns = ("split", "images", "identities", "cameras", "outfits")
+    counts = report["counts"]
+    rows = [
+        (split, *(str(counts[split].get(name, "")) for name in ("images", "ids", "cameras", "outfits")))
+        for split in counts
+    ]
+    show_table(str(report["name"]), columns, rows)
+    for kind, mark in (("warnings", _MARK["warn"]), ("problems", _MARK["fail"])):
+        for text in report[kind]:
+            show_lines(mark, text, "")
+    if not report["problems"]:
+        show_lines(_MARK["ok"], "no problems found", "")
+
+
+def show_metrics(evaluation: Mapping[str, Any]) -> None:
+    """Show a result in percent, baselines under it."""
+    columns = ("%", "mAP", "95 %", "mINP", "rank-1", "rank-5", "rank-10")
+    rows = [_metric_row("trained", evaluation["metrics"], evaluation["interval"]["mAP"])]
+    for name, baseline in evaluation["baselines"].items():
+        if "mAP" in baseline:
+            rows.append(_metric_row(name, baseline, baseline.get("interval", {}).get("mAP")))
+    show_table(f"{evaluation['dataset']}, {evaluation['protocol']}", columns, rows)
+    skipped = {reason: count for reason, count in evaluation["metrics"]["skipped"].items() if count}
+    if skipped:
+        show(
+            f"skipped of {evaluation['metrics']['queries']} queries: "
+            + ", ".join(f"{n} {r}" for r, n in skipped.items())
+        )
+
+
+def show_verdict(outcome: Mapping[str, Any]) -> None:
+    """Show what the demo claims and whether it holds."""
+    columns = ("split, against", "trained mAP", "baseline mAP", "difference", "95 %", "")
+    rows = [
+        (
+            f"{claim['split']}, {claim['baseline']}",
+            f"{100 * claim['trained']:.1f}",
+            f"{100 * claim['other']:.1f}",
+            f"{100 * claim['difference'][0]:+.1f}",
+            "{:+.1f} to {:+.1f}".format(*(100 * end for end in claim["difference"][1:])),
+            "" if claim["needed"] is None else "holds" if claim["holds"] else "does not hold",
+        )
+        for claim in outcome["claims"]
+    ]
+    show_table("unseen people", columns, rows)
+    show("  ".join(f"{name} {seconds:.0f} s" for name, seconds in outcome["seconds"].items()))
+
+
+def _metric_row(name: str, metrics: Mapping[str, Any], interval: Sequence[float] | None) -> tuple[str, ...]:
+    between = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else ""
+    figures = [metrics.get(key) for key in ("mINP", "rank1", "rank5", "rank10")]
+    return (name, f"{100 * metrics['mAP']:.1f}", between, *("" if v is None else f"{100 * v:.1f}" for v in figures))

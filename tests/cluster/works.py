@@ -1,0 +1,126 @@
+"""Works for the pool's tests: module-level, so that they travel to threads and actors."""
+
+import hashlib
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from resight.cluster.errors import UserError
+from resight.cluster.pool import Made, Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """Writes two files that depend on the specification only; misbehaves as the specification says, once or always."""
+
+    marks: Path  # where "already misbehaved" is noted, outside the scratch folder
+    fingerprint: str = "digits-1"
+
+    def __call__(self, unit: Unit, scratch: Path) -> Made:
+        misbehave(unit, self.marks / unit.name)
+        text = hashlib.sha256(str(unit.spec["seed"]).encode()).hexdigest() * (1 + unit.spec["seed"] % 5)
+        (scratch / "data").write_text(text)
+        (scratch / "rows").write_text(str(len(text)))
+        files = {f"shards/{unit.name}.txt": scratch / "data", f"rows/{unit.name}.txt": scratch / "rows"}
+        return Made(files=files, facts={"characters": len(text), "shape": (1, 2)})
+
+
+def misbehave(unit: Unit, mark: Path) -> None:
+    kind = unit.spec.get("fault", "")
+    if not kind or (unit.spec.get("once") and mark.exists()):
+        return
+    mark.touch()
+    if kind == "error":
+        raise ValueError(f"cannot make {unit.name}")
+    if kind == "user":
+        raise UserError("row 7 has no pid", where="labels.csv", cure="add one")
+    if kind == "die":
+        os._exit(3)
+    if kind == "hang":
+        time.sleep(60)
+    raise AssertionError(kind)
+
+
+@dataclass(kw_only=True)
+class StopsAfter:
+    """Is interrupted, as by Ctrl-C, when it is called once too often."""
+
+    work: Digits
+    calls: int
+    fingerprint: str = "digits-1"
+
+    def __call__(self, unit: Unit, scratch: Path) -> Made:
+        if self.calls == 0:
+            raise KeyboardInterrupt
+        self.calls -= 1
+        return self.work(unit, scratch)
+
+
+@dataclass(kw_only=True)
+class Buffered:
+    """Keeps state in itself while it works: right only when no two threads share it."""
+
+    fingerprint: str = "buffered-1"
+    buffer: list[str] = field(default_factory=list[str])
+
+    def __call__(self, unit: Unit, scratch: Path) -> Made:
+        self.buffer.append(unit.name)
+        time.sleep(0.005)
+        (scratch / "out").write_text(self.buffer.pop())
+        assert not self.buffer
+        thread = threading.current_thread().name
+        return Made(files={f"out/{unit.name}": scratch / "out"}, facts={"thread": thread})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lazy:
+    """Returns whatever it is told to."""
+
+    files: dict[str, str]
+    facts: dict[str, object] = field(default_factory=dict[str, object])
+    fingerprint: str = "lazy-1"
+
+    def __call__(self, unit: Unit, scratch: Path) -> Made:
+        for name in self.files.values():
+            if name != "missing":
+                (scratch / name).write_text(name)
+        return Made(files={key: scratch / name for key, name in self.files.items()}, facts=self.facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unloadable:
+    """Cannot be loaded in another process."""
+
+    fingerprint: str = "unloadable-1"
+
+    def __call__(self, unit: Unit, scratch: Path) -> Made:
+        raise AssertionError
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (refuse, ())
+
+
+def refuse() -> None:
+    raise OSError("a library is missing here")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhoMade:
+    """Notes the process and one environment variable."""
+
+    fingerprint: str = "who-1"
+
+    def __call__(self, unit: Unit, scratch: Path) -> Made:
+        return Made(files={}, facts={"pid": os.getpid(), "mark": os.environ.get("RESIGHT_MARK")})
+
+
+def units_of(*seeds: int, **spec: object) -> list[Unit]:
+    """Return one unit a seed, with the same further settings."""
+    return [Unit(name=f"train-{seed:06d}", spec={"seed": seed, **spec}) for seed in seeds]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

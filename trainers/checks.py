@@ -1,0 +1,39 @@
+"""Range checks for the configuration's own numbers, in the words of the user: the dotted field, its value, the range.
+
+Called from `__post_init__`, so that a config that exists is a config that can run, whether it came from a recipe, a
+YAML file, the command line or a search space.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from resight.cluster.errors import UserError
+
+__all__ = ["above", "at_least", "increasing", "require", "within"]
+
+
+def require(held: bool, problem: str, *, where: str, cure: str = "") -> None:
+    """Raise `UserError` unless `held`."""
+    if not held:
+        raise UserError(problem, where=where, cure=cure)
+
+
+def at_least(field: str, value: float, low: float) -> None:
+    """Hold `value` >= `low`; not-a-number fails too."""
+    require(value >= low, f"{field} is {value}: it must be at least {low}", where=field)
+
+
+def above(field: str, value: float, low: float) -> None:
+    """Hold `value` > `low`; not-a-number fails too."""
+    require(value > low, f"{field} is {value}: it must be above {low}", where=field)
+
+
+def within(field: str, value: float, low: float, high: float) -> None:
+    """Hold `low` <= `value` <= `high`; not-a-number fails too."""
+    require(low <= value <= high, f"{field} is {value}: it must lie between {low} and {high}", where=field)
+
+
+def increasing(field: str, values: Sequence[float]) -> None:
+    """Hold that each value is larger than the one before."""
+    ordered = all(a < b for a, b in pairwise(values))
+    require(ordered, f"{field} is {tuple(values)}: each entry must be larger than the one before", where=field)

@@ -1,0 +1,182 @@
+"""Training under Ray Train: placement, restarts after a loss, and notices of machines that will be taken away.
+
+Ray runs the workers and starts them again; it does not keep our checkpoints. Rank 0 writes them into the run folder,
+which all nodes share, where our manifest commits them the moment they are renamed. Ray commits a reported checkpoint
+only when its controller polls the next time, and forgets one whose worker died before (it was measured), so handing
+it ours would gain a second, weaker truth. Each worker group that Ray starts looks into the run folder and goes on
+from there.
+
+`ray.train.report` carries an epoch's means only: it is limited to one report a controller's poll. Steps go to the event
+file, which the driver follows. A worker's working directory is Ray's: every path in the config is absolute.
+
+Source: Ray Train V2 as of 2.60.
+"""
+
+import os
+import signal
+import threading
+import uuid
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+import ray.train
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from resight.cluster.errors import UserError
+from resight.trainers.checkpoint import Position
+from resight.trainers.config import Config, fingerprint, from_dict, to_dict
+from resight.trainers.contexts.context import Notice, Write
+from resight.trainers.contexts.in_process import Place
+from resight.trainers.contexts.recorder import Recorder
+from resight.trainers.nonfinite import NonFiniteLoss
+from resight.trainers.run_folder import RunFolder
+from resight.trainers.signals import StopNote
+from resight.trainers.worker import work
+
+__all__ = ["RayTrain", "fit_on_ray"]
+
+_ENVIRONMENT: Final = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+}
+"""How often the controller looks after its workers, which also bounds how fast reports return; seconds."""
+
+_ASK_EVERY: Final = 8
+"""Steps between questions for preemptions: each is a barrier over the workers of about 5 ms."""
+
+MAX_FAILURES: Final = 3
+"""Worker losses that one start of a run survives; preemptions are counted apart, without limit."""
+
+
+class RayTrain:
+    """A `RunContext` for one worker of Ray Train.
+
+    Args:
+        recorder: writes into the run folder.
+        where: rank and world.
+        stop: the driver's note.
+    """
+
+    def __init__(self, recorder: Recorder, where: Place, stop: StopNote) -> None:
+        self.rank, self.world = where.rank, where.world
+        self._recorder = recorder
+        self._stop = stop
+        self._asked = 0
+        self._warned = False
+
+    def checkpoint(self) -> Path | None:
+        """Return the run folder's newest checkpoint as this worker group found it."""
+        return self._recorder.checkpoint
+
+    def report(self, event: str, **facts: Any) -> None:
+        """Write an event; tell Ray about whole epochs."""
+        self._recorder.report(event, facts)
+        if event == "epoch":
+            ray.train.report({"epoch": facts["epoch"], "step": facts["step"], **facts["losses"]})
+
+    def save(self, write: Write, position: Position) -> None:
+        """Have rank 0 write a checkpoint."""
+        self._recorder.save(write, position)
+
+    def notice(self) -> Notice:
+        """Return STOP at the driver's note, and SAVE once when Ray says that a node will be taken away."""
+        self._asked += 1
+        if not self._warned and self._asked % _ASK_EVERY == 0 and ray.train.get_preemption_info() is not None:
+            self._warned = True
+            return Notice.SAVE
+        return Notice.STOP if self._stop else Notice.NONE
+
+
+def fit_on_ray(config: Config, run: RunFolder, *, workers: int) -> None:
+    """Train on `workers` workers of the Ray cluster this process is connected to; the result is in the run folder.
+
+    Raises:
+        NonFiniteLoss: as `fit`.
+        UserError: when workers failed more often than is survived.
+    """
+    gpu = config.engine.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= workers
+    if not gpu:
+        config = replace(config, engine=replace(config.engine, device="cpu"))
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"config": to_dict(config), "fingerprint": fingerprint(config), "run": str(run.path)},
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker=_resources(config, gpu)),
+        run_config=RunConfig(
+            name=f"attempt-{run.attempts() + 1:03d}-{uuid.uuid4().hex[:6]}",
+            storage_path=str(run.path / "ray"),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES, controller_failure_limit=5),
+        ),
+    )
+    with _settings():
+        _raise_if_told(_fitted(trainer))
+
+
+def _worker(sent: Mapping[str, Any]) -> dict[str, str] | None:
+    """Run one worker; return a non-finite loss as plain texts, since Ray would start an error over and over."""
+    config = from_dict(sent["config"])
+    assert fingerprint(config) == sent["fingerprint"], "a config survives the trip to a worker"
+    run, told = RunFolder(Path(sent["run"])), ray.train.get_context()
+    where = Place(rank=told.get_world_rank(), world=told.get_world_size(), local_rank=told.get_local_rank())
+    try:
+        work(config, run, where, lambda recorder: RayTrain(recorder, where, StopNote(run.control)))
+    except NonFiniteLoss as error:
+        return {"problem": error.problem, "where": error.where, "cure": error.cure}
+    return None
+
+
+def _resources(config: Config, gpu: bool) -> dict[str, float]:
+    return {"CPU": 1.0, "GPU": 1.0} if gpu else {"CPU": 1.0}
+
+
+def _fitted(trainer: TorchTrainer) -> dict[str, str] | None:
+    """Run the trainer; return what rank 0 returned."""
+    try:
+        return trainer.fit().return_value
+    except ray.train.TrainingFailedError as error:
+        failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
+        for failure in failures.values():
+            if isinstance(failure, UserError):
+                raise failure from error
+        raise UserError(
+            f"training failed, {MAX_FAILURES} restarts included: {_gist(failures, error)}",
+            cure="start the same command again to go on from the last checkpoint",
+        ) from error
+
+
+def _gist(failures: Mapping[int, Exception], error: Exception) -> str:
+    if not failures:
+        return str(error).strip()
+    return "; ".join(f"rank {rank}: {str(failure).strip().splitlines()[-1]}" for rank, failure in failures.items())
+
+
+def _raise_if_told(returned: dict[str, str] | None) -> None:
+    if returned is not None:
+        raise NonFiniteLoss(returned["problem"], where=returned["where"], cure=returned["cure"])
+
+
+@contextmanager
+def _settings() -> Generator[None]:
+    """Set what Ray Train reads from the driver's environment; put that and Ctrl-C's handler back afterwards."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    main = threading.current_thread() is threading.main_thread()
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", category=DeprecationWarning)
+            yield
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, interrupt)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value

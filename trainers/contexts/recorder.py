@@ -1,0 +1,72 @@
+"""What every context does with events and checkpoints: write them into the run folder.
+
+Each rank appends to its own event file; rank 0 also feeds the trackers, writes checkpoints and the table of metrics.
+
+Source: design of this project.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from resight.trainers import checkpoint as checkpoints
+from resight.trainers.checkpoint import Position
+from resight.trainers.contexts.context import Write
+from resight.trainers.events import EventWriter, write_metrics
+from resight.trainers.run_folder import RunFolder
+from resight.trainers.trackers import TensorBoard, Tracker, Trackers
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """One rank's hand in the run folder; a context manager that notes the error it is left with.
+
+    Args:
+        run: the folder, with its `config.yaml`.
+        rank: who writes.
+        keep_last: checkpoints kept.
+        trackers: more followers of rank 0's events, beside TensorBoard.
+
+    All ranks must have made their recorder before any of them writes its first event: the attempt is counted from the
+    events that are there. The engine's `prepare` is that meeting point.
+    """
+
+    def __init__(self, run: RunFolder, *, rank: int, keep_last: int, trackers: Sequence[Tracker] = ()) -> None:
+        self.run = run
+        self.rank = rank
+        self._keep_last = keep_last
+        self.checkpoint = run.latest()
+        self.swept = checkpoints.sweep(run.checkpoints) if rank == 0 else []
+        self._events = EventWriter(run.events_file(rank), attempt=run.attempts() + 1, rank=rank)
+        step = checkpoints.read_position(self.checkpoint).step if self.checkpoint else 0
+        self._trackers = Trackers([TensorBoard(run.tensorboard, step=step), *trackers] if rank == 0 else [])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.report("error", {"kind": type(error).__name__, "message": str(error)})
+        self._trackers.close()
+        self._events.close()
+
+    def report(self, event: str, facts: dict[str, Any]) -> None:
+        """Write one event and hand it to the trackers."""
+        self._trackers.record(self._events.write(event, facts))
+
+    def save(self, write: Write, position: Position) -> None:
+        """At rank 0: write a checkpoint, drop the oldest, bring the table of metrics up to date."""
+        if self.rank != 0:
+            return
+        path: Path = write(self.run.checkpoints)
+        checkpoints.prune(self.run.checkpoints, self._keep_last)
+        self.report("checkpoint", {"epoch": position.epoch, "step": position.step, "checkpoint": path.name})
+        self.write_metrics()
+
+    def write_metrics(self) -> None:
+        """Write `metrics.parquet` from the events so far."""
+        write_metrics(self.run.events(), self.run.metrics_file)

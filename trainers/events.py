@@ -1,0 +1,89 @@
+"""What happens while training, as lines of JSON: written by every rank, read by everything that shows a run.
+
+One object a line, appended and flushed at once, so that a killed worker loses nothing it said. Every event carries
+the attempt (how many starts this folder has seen): steps replayed after a crash stand twice, and `metrics.parquet`
+keeps the later one. Ray's own reports are throttled to a few a second, so they do not carry steps.
+
+Source: design of this project.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+__all__ = ["EventWriter", "curve", "write_metrics"]
+
+
+class EventWriter:
+    """Appends events to one rank's file.
+
+    Args:
+        path: the file; its folder must exist.
+        attempt: which start of the run this is, from 1.
+        rank: who writes.
+    """
+
+    def __init__(self, path: Path, *, attempt: int, rank: int) -> None:
+        self.attempt = attempt
+        self.rank = rank
+        _end_torn_line(path)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, event: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Append one event, stamped with time, attempt and rank; return it. Numbers that are not finite become null."""
+        record = {"event": event, "time": time.time(), "attempt": self.attempt, "rank": self.rank, **facts}
+        self._file.write(json.dumps(_finite(record), separators=(",", ":"), allow_nan=False) + "\n")
+        return record
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def curve(events: Iterable[Mapping[str, Any]], kind: str = "step") -> Iterator[Mapping[str, Any]]:
+    """Yield the events of a kind by step, the latest attempt's where a step was replayed."""
+    latest = {event["step"]: event for event in events if event["event"] == kind}
+    return (latest[step] for step in sorted(latest))
+
+
+def write_metrics(events: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write steps and epochs as Parquet: one row an event, losses as columns `loss/<name>`."""
+    every = list(events)
+    rows = [_flat(event) for kind in ("step", "epoch") for event in curve(every, kind)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    temporary = path.with_name(f".tmp-{path.name}")
+    pq.write_table(table, temporary)
+    temporary.replace(path)
+
+
+def _flat(event: Mapping[str, Any]) -> dict[str, Any]:
+    losses = {f"loss/{name}": value for name, value in event.get("losses", {}).items()}
+    return {**{name: value for name, value in event.items() if name != "losses"}, **losses}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null stands for it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _end_torn_line(path: Path) -> None:
+    """Begin on a new line when a crash left half of one."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")

@@ -1,0 +1,137 @@
+"""What a training loop works on: networks, optimiser and method state, built from a config, resumed from a checkpoint.
+
+Source: design of this project.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from resight.cluster.errors import UserError
+from resight.datasets.batch import Batch
+from resight.trainers import checkpoint as checkpoints
+from resight.trainers.checkpoint import Moving, Position
+from resight.trainers.config import Config, fingerprint, to_dict
+from resight.trainers.contexts.context import RunContext
+from resight.trainers.engines.engine import Engine
+from resight.trainers.engines.whole import WholeLoss
+from resight.trainers.methods import method_of
+from resight.trainers.methods.method import DataShape, Method
+from resight.trainers.optim import make_optimizer
+
+__all__ = ["Job", "TrainData", "make_job", "resume_job"]
+
+
+class TrainData(Protocol):
+    """Logical batches, a pure function of (seed, epoch, step); `datasets/loader.py` has the real one."""
+
+    @property
+    def num_classes(self) -> int:
+        """Training identities over all sources."""
+        ...
+
+    @property
+    def num_cameras(self) -> int:
+        """Cameras over all sources."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Logical batches in an epoch."""
+        ...
+
+    def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
+        """Yield a rank's slices of the batches of `epoch`, from `start_step` on."""
+        ...
+
+    def keys(self, rows: Tensor) -> list[str]:
+        """Return the samples' keys, for messages."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run's moving parts, and what of its configuration they depend on.
+
+    Attributes:
+        method: the functions of the method.
+        moving: networks, optimiser, method state.
+        facts: kept in each checkpoint, so that it can be used without its run folder.
+    """
+
+    method: Method
+    moving: Moving
+    facts: dict[str, Any]
+
+    def save(self, position: Position, context: RunContext) -> None:
+        """Write a checkpoint through the context."""
+        context.save(lambda folder: checkpoints.save(folder, self.moving, position, self.facts), position)
+
+    def update(self, config: Config) -> None:
+        """Let the method follow an optimiser step, where it wants to."""
+        if self.method.update is not None:
+            self.method.update(self.moving.models, self.moving.state, config)
+
+
+def make_job(config: Config, data: TrainData, engine: Engine) -> Job:
+    """Build everything from the config, seeded; equal on every rank."""
+    torch.manual_seed(config.seed)
+    method = method_of(config)
+    shape = DataShape(
+        num_classes=data.num_classes,
+        num_cameras=data.num_cameras,
+        height=config.augment.height,
+        width=config.augment.width,
+    )
+    models = method.build(config, shape)
+    state = method.initial_state(models, config, shape)
+    engine.place(models)
+    moving = Moving(models=models, optimizer=make_optimizer(models, config.optim), state=state)
+    facts = {"config": to_dict(config), "fingerprint": fingerprint(config), "shape": asdict(shape)}
+    return Job(method=method, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch})
+
+
+def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, context: RunContext) -> Position:
+    """Let the engine take charge, fill the job from the context's checkpoint if it has one; return where to go on."""
+    whole = WholeLoss(job.method, job.moving.models, config, job.moving.state, engine.group)
+    idle = engine.prepare(whole, job.moving.optimizer, lambda: _example(data, engine))
+    checkpoint = context.checkpoint()
+    position = _restore(job, checkpoint) if checkpoint else Position()
+    context.report(
+        "resume" if checkpoint else "start",
+        epoch=position.epoch,
+        step=position.step,
+        steps_total=config.run.epochs * data.steps_per_epoch,
+        world=engine.world,
+        device=str(engine.device),
+        threads=torch.get_num_threads(),
+        parameters=_size(job.moving.models),
+        without_gradient=list(idle),
+    )
+    return position
+
+
+def _example(data: TrainData, engine: Engine) -> Batch:
+    """Return some batch of the right size; what is prefetched behind it is dropped."""
+    return next(iter(data.batches(0, 0, rank=engine.rank, world=engine.world)))
+
+
+def _restore(job: Job, checkpoint: Path) -> Position:
+    kept = checkpoints.read_state(checkpoint)
+    for name in ("fingerprint", "shape", "steps_per_epoch"):
+        if kept[name] != job.facts[name]:
+            raise UserError(
+                f"the checkpoint was made with another {name}: {kept[name]}, now {job.facts[name]}",
+                where=str(checkpoint),
+                cure="use the configuration and data the run began with, or another --out",
+            )
+    checkpoints.load(checkpoint, job.moving)
+    return checkpoints.read_position(checkpoint)
+
+
+def _size(models: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in models.parameters())

@@ -1,0 +1,55 @@
+"""Load a trained network for use: from a run folder, or from one of its checkpoints.
+
+A checkpoint holds its configuration and the shape of its data, so it can be moved without its run folder.
+
+Source: design of this project.
+"""
+
+from pathlib import Path
+
+import torch
+
+from resight.cluster.errors import UserError
+from resight.trainers import checkpoint as checkpoints
+from resight.trainers.config import from_dict, scratch
+from resight.trainers.embedder import Embedder
+from resight.trainers.engines.placing import device_for
+from resight.trainers.methods import method_of
+from resight.trainers.methods.method import DataShape
+from resight.trainers.run_folder import RunFolder
+
+__all__ = ["find_checkpoint", "load_embedder"]
+
+
+def load_embedder(path: Path | str) -> Embedder:
+    """Return the embedder of a run's newest checkpoint, or of the checkpoint that is given.
+
+    Args:
+        path: a run folder or a checkpoint folder.
+
+    Raises:
+        UserError: when there is no checkpoint, or it does not match its manifest.
+    """
+    checkpoint = find_checkpoint(Path(path))
+    kept = checkpoints.read_state(checkpoint)
+    config, shape = from_dict(kept["config"]), DataShape(**kept["shape"])
+    models = method_of(config).build(scratch(config), shape)
+    models.to(
+        device=device_for(config.engine, 0),
+        dtype=torch.float64 if config.engine.precision == "float64" else None,
+    )
+    checkpoints.load_models(checkpoint, models)
+    return Embedder(config, models, shape)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that `path` is, or the newest one of the run that it is; `UserError` when there is none."""
+    path = path.expanduser().absolute()
+    if checkpoints.is_committed(path):
+        return path
+    latest = RunFolder(path).latest()
+    if latest is None:
+        raise UserError(
+            "there is no checkpoint here", where=str(path), cure="give a run folder that has one, or train first"
+        )
+    return latest

@@ -1,0 +1,90 @@
+"""What a method is: a handful of functions, no control flow. The loop that calls them is `fit`, for every method alike.
+
+    models = build(config, shape); state = initial_state(models, config, shape)
+    each epoch:   relabel, where given
+    each step:    own = features(models, batch, config)             this rank's slice, (b, ...) tensors
+                  whole = gather(own)                               (L, ...), the logical batch, on every rank
+                  parts = losses(models, whole, batch, config, state)
+                  sum(weights(config)[key] * part).backward(); optimiser step
+                  update(models, state, config), where given
+    at test:      embed(models, images, config)
+
+Heads with batch statistics (BNNeck) live in `losses`, after the gathering: they see the whole logical batch on every
+rank, so they are plain layers and the result is the same for any number of workers.
+Source: design of this project; explicit state that goes in and out is the habit of JAX code.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from resight.datasets.batch import Batch
+
+if TYPE_CHECKING:
+    from resight.trainers.config import Config
+
+__all__ = ["DataShape", "Method", "Models", "State", "labels_of", "seeded"]
+
+Models = nn.ModuleDict
+"""One entry a network or head; methods with two networks or averaged copies have more."""
+
+State = dict[str, Tensor]
+"""What a method remembers beside parameters and buffers; checkpointed by name, changed in place. Mostly empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataShape:
+    """What heads must know of the data.
+
+    Attributes:
+        num_classes: training identities, K.
+        num_cameras: cameras, numbered 0 to num_cameras - 1.
+        height, width: of the network's input in pixels.
+    """
+
+    num_classes: int
+    num_cameras: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """The functions of one method.
+
+    Attributes:
+        build: (config, shape) -> models, a pure function: the same weights on every rank and every run.
+        features: (models, batch, config) -> this rank's (b, ...) tensors by name.
+        losses: (models, gathered features (L, ...), batch, config, state) -> unweighted scalars; keys name metrics.
+        weights: config -> weight of each loss, same keys.
+        embed: (models in eval mode, images (b, 3, H, W), config) -> (b, D), L2-normalised.
+        initial_state: (models, config, shape) -> state.
+        relabel: pseudo labels before an epoch; None where labels are given.
+        update: (models, state, config) after each optimiser step, e.g. averaged copies; None where nothing follows.
+    """
+
+    build: "Callable[[Config, DataShape], Models]"
+    features: "Callable[[Models, Batch, Config], dict[str, Tensor]]"
+    losses: "Callable[[Models, dict[str, Tensor], Batch, Config, State], dict[str, Tensor]]"
+    weights: "Callable[[Config], dict[str, float]]"
+    embed: "Callable[[Models, Tensor, Config], Tensor]"
+    initial_state: "Callable[[Models, Config, DataShape], State]"
+    relabel: None = None
+    update: "Callable[[Models, State, Config], None] | None" = None
+
+
+def labels_of(batch: Batch) -> Tensor:
+    """Return the (L,) class of each row of the logical batch, -1 where its identity may not be used."""
+    return torch.where(batch.has_id, batch.labels, -1)
+
+
+@contextmanager
+def seeded(seed: int) -> Generator[None]:
+    """Let the random numbers inside be a function of `seed` alone, and leave those outside as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

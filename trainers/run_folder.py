@@ -1,0 +1,135 @@
+"""The run folder: all that a run leaves behind, in one place, and what everything shown anywhere is a function of.
+
+    config.yaml                the whole configuration; the run can be started from it
+    environment.json           versions, machine, threads, commit, command line
+    events.jsonl               what happened, one JSON object a line, by rank 0; events-01.jsonl ... by the others
+    metrics.parquet            the steps and epochs of events.jsonl as a table, replayed steps once
+    checkpoints/               0003-0000120/ ...: three epochs, 120 steps done
+    tensorboard/  evaluations/<data set>/  report.html
+    control/                   notes to the workers, such as the request to stop
+    ray/                       what Ray Train keeps about its own attempts
+
+Source: design of this project.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from resight.cluster.errors import UserError
+from resight.trainers import checkpoint as checkpoints
+from resight.trainers.config import Config, dump_yaml, load_yaml
+
+__all__ = ["RunFolder", "open_run"]
+
+
+class RunFolder:
+    """Names and reads what lies in a run folder.
+
+    Args:
+        path: the folder; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def environment_file(self) -> Path:
+        """Versions and machine of the latest start, JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """Steps and epochs as a table, Parquet."""
+        return self.path / "metrics.parquet"
+
+    @property
+    def report_file(self) -> Path:
+        """The page that shows the run."""
+        return self.path / "report.html"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's log folder."""
+        return self.path / "tensorboard"
+
+    @property
+    def control(self) -> Path:
+        """Notes from the driver to the workers."""
+        return self.path / "control"
+
+    def events_file(self, rank: int = 0) -> Path:
+        """Where a rank writes its events."""
+        return self.path / ("events.jsonl" if rank == 0 else f"events-{rank:02d}.jsonl")
+
+    def evaluation(self, dataset: str) -> Path:
+        """The folder of the evaluation on `dataset`."""
+        return self.path / "evaluations" / dataset
+
+    def config(self) -> Config:
+        """Return the configuration; `UserError` when there is no run here."""
+        if not self.config_file.is_file():
+            raise UserError(
+                "there is no run in this folder: it has no config.yaml",
+                where=str(self.path),
+                cure="give the folder that `resight train --out` wrote",
+            )
+        return load_yaml(self.config_file)
+
+    def events(self, rank: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield a rank's events in order; a last line torn by a crash is left out."""
+        path = self.events_file(rank)
+        if path.is_file():
+            with path.open(encoding="utf-8") as lines:
+                yield from (json.loads(line) for line in lines if line.endswith("}\n"))
+
+    def attempts(self) -> int:
+        """Return how many times training was started here."""
+        return sum(event["event"] in ("start", "resume") for event in self.events())
+
+    @property
+    def finished(self) -> bool:
+        """Whether training reached its last epoch."""
+        return any(event["event"] == "finish" for event in self.events())
+
+    def latest(self) -> Path | None:
+        """Return the newest committed checkpoint, or None."""
+        found = checkpoints.committed(self.checkpoints)
+        return found[-1] if found else None
+
+    def write_config(self, config: Config) -> None:
+        """Write `config.yaml`."""
+        _replace(self.config_file, dump_yaml(config))
+
+    def write_environment(self, facts: Mapping[str, Any]) -> None:
+        """Write `environment.json`."""
+        _replace(self.environment_file, json.dumps(facts, indent=1) + "\n")
+
+
+def open_run(path: Path) -> RunFolder:
+    """Return the run in `path`; `UserError` when there is none."""
+    run = RunFolder(path)
+    run.config()
+    return run
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

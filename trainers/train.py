@@ -1,0 +1,156 @@
+"""Train: from a configuration to a run folder, here or on Ray, from the beginning or from where it stopped.
+
+The same command continues a run. What decides that is the run folder: its config must decide the same result (the
+fingerprint; placement may differ), and its newest committed checkpoint is where to go on.
+
+Source: design of this project.
+"""
+
+import os
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from resight.cluster.errors import UserError
+from resight.cluster.progress import Progress, Step, silent
+from resight.cluster.session import ray_session
+from resight.datasets.sources import parse_source
+from resight.trainers.config import Config, diff, fingerprint
+from resight.trainers.contexts.in_process import InProcess, Place, joined, place
+from resight.trainers.environment import environment
+from resight.trainers.following import following
+from resight.trainers.run_folder import RunFolder
+from resight.trainers.signals import StopNote, on_sigterm
+from resight.trainers.trackers import ProgressTracker
+from resight.trainers.worker import open_data, work
+
+__all__ = ["Backend", "Resume", "train"]
+
+Backend = Literal["local", "ray"]
+Resume = Literal["auto", "never", "must"]
+
+
+def train(
+    config: Config,
+    *,
+    out: Path,
+    workers: int = 1,
+    backend: Backend = "local",
+    resume: Resume = "auto",
+    progress: Progress = silent,
+) -> RunFolder:
+    """Train, or go on training, until the last epoch or until SIGTERM; either way the run folder is whole.
+
+    Args:
+        config: what to train; relative paths in it are taken from the working directory.
+        out: the run folder.
+        workers: how many share each logical batch; the result is the same for any number. Under torchrun its own
+            number counts.
+        backend: "local" trains in this process (all of torchrun's, if it was started so); "ray" on Ray Train.
+        resume: "auto" goes on where a run stopped, or begins one; "must" refuses to begin, "never" refuses to go on.
+        progress: receives steps done.
+
+    Returns:
+        The run folder; `finished` tells whether the last epoch was reached.
+
+    Raises:
+        UserError: when the folder holds another run, the data cannot be used, or the loss is not finite.
+    """
+    where = place() if backend == "local" else Place()
+    workers = where.world if where.world > 1 else workers
+    config, run = _at_the_door(config, workers), RunFolder(out)
+    _refuse(workers, backend, where)
+    _check(run, config, resume, where)
+    if run.finished:
+        if where.rank == 0:
+            progress(_finished(run))
+        return run
+    if where.rank == 0:
+        open_data(config, world=workers).close()  # a user's mistake is told here, before any worker starts
+        run.write_config(config)
+        run.write_environment(environment(workers=workers, backend=backend))
+        StopNote(run.control).clear()
+    (_on_ray if backend == "ray" else _locally)(config, run, workers, where, progress)
+    return run
+
+
+def _locally(config: Config, run: RunFolder, workers: int, where: Place, progress: Progress) -> None:
+    stop = threading.Event()
+    cuda = config.engine.device != "cpu" and torch.cuda.is_available()
+    with on_sigterm(stop.set), joined(where, cuda=cuda):
+        work(config, run, where, lambda recorder: InProcess(recorder, where, stop), [ProgressTracker(progress)])
+
+
+def _on_ray(config: Config, run: RunFolder, workers: int, where: Place, progress: Progress) -> None:
+    from resight.trainers.contexts.ray_train import fit_on_ray  # Ray takes seconds to import
+
+    with ExitStack() as stack:
+        stack.enter_context(ray_session(workers_cpus=max(workers, os.cpu_count() or 1)))
+        stack.enter_context(on_sigterm(StopNote(run.control).leave))
+        stack.enter_context(following(run.events_file(), ProgressTracker(progress)))
+        fit_on_ray(config, run, workers=workers)
+
+
+def _at_the_door(config: Config, workers: int) -> Config:
+    """Make paths absolute, since workers have working directories of their own; several workers need ddp."""
+    data = replace(config.data, sources=tuple(_absolute(source) for source in config.data.sources))
+    weights = config.model.weights
+    if weights is not None and not weights.startswith("timm:"):
+        weights = str(Path(weights).expanduser().absolute())
+    kind = "ddp" if workers > 1 and config.engine.kind == "single" else config.engine.kind
+    engine = replace(config.engine, kind=kind)
+    return replace(config, data=data, model=replace(config.model, weights=weights), engine=engine)
+
+
+def _absolute(source: str) -> str:
+    """Return "path" or "path:weight" with the path from the root; a URL stays as it is."""
+    if "://" in source:
+        return source
+    path, _ = parse_source(source)
+    return str(Path(path).expanduser().absolute()) + source[len(path) :]
+
+
+def _refuse(workers: int, backend: Backend, where: Place) -> None:
+    if workers < 1:
+        raise UserError(f"{workers} workers cannot train", where="workers", cure="use 1 or more")
+    if backend == "local" and workers > 1 and where.world == 1:
+        raise UserError(
+            f"{workers} workers need to be started by something",
+            where="workers",
+            cure=f"use --backend ray, or start with: torchrun --nproc-per-node {workers} -m resight train ...",
+        )
+
+
+def _check(run: RunFolder, config: Config, resume: Resume, where: Place) -> None:
+    """Refuse what `resume` does not allow. Under torchrun rank 0 speaks for all, before it writes anything."""
+    if where.rank != 0:
+        return
+    begun = run.config_file.is_file()
+    if not begun:
+        _refuse_foreign(run)
+    if not begun and resume == "must":
+        raise UserError("there is no run to go on with", where=str(run.path), cure="use --resume auto to begin one")
+    if begun and resume == "never":
+        raise UserError("this folder holds a run already", where=str(run.path), cure="use another --out, or delete it")
+    if begun and fingerprint(run.config()) != fingerprint(config):
+        changes = diff(run.config(), config, placement=False)
+        told = ", ".join(f"{path} was {old!r} and is {new!r}" for path, (old, new) in changes.items())
+        raise UserError(
+            f"the configuration of this run was changed: {told}",
+            where=str(run.path),
+            cure="undo the change to go on, or use another --out to begin again",
+        )
+
+
+def _refuse_foreign(run: RunFolder) -> None:
+    if run.path.exists() and (not run.path.is_dir() or any(not p.name.startswith(".") for p in run.path.iterdir())):
+        raise UserError("this is not a run folder, and it is not empty", where=str(run.path), cure="use another --out")
+
+
+def _finished(run: RunFolder) -> Step:
+    last = [event for event in run.events() if event["event"] == "finish"][-1]
+    return Step(task="train", done=last["step"], total=last["step"], unit="steps", facts={"status": "finished before"})

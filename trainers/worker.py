@@ -1,0 +1,81 @@
+"""What one worker does, wherever it runs: threads set, data opened, engine made, `fit`.
+
+Source: design of this project.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from resight.cluster.errors import UserError
+from resight.datasets.loader import Loader, open_training_data
+from resight.trainers.config import Config
+from resight.trainers.contexts.context import RunContext
+from resight.trainers.contexts.in_process import Place
+from resight.trainers.contexts.recorder import Recorder
+from resight.trainers.engines import open_engine
+from resight.trainers.fit import FitResult, fit
+from resight.trainers.run_folder import RunFolder
+from resight.trainers.trackers import Tracker
+
+__all__ = ["open_data", "work"]
+
+
+def work(
+    config: Config,
+    run: RunFolder,
+    where: Place,
+    context_of: Callable[[Recorder], RunContext],
+    trackers: Sequence[Tracker] = (),
+) -> FitResult:
+    """Train as one worker; the process group, if there are several, has been joined already.
+
+    Args:
+        config: the whole configuration, its paths absolute.
+        run: the run folder, which all workers share.
+        where: this worker's rank, and how many there are.
+        context_of: makes the context around the recorder.
+        trackers: further followers of rank 0's events.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_threads(config.engine.threads))
+        data = stack.enter_context(open_data(config, world=where.world))
+        recorder = stack.enter_context(
+            Recorder(run, rank=where.rank, keep_last=config.run.keep_last, trackers=trackers)
+        )
+        engine = open_engine(config.engine, world=where.world, local_rank=where.local_rank)
+        result = fit(config, data, engine, context_of(recorder))
+        if where.rank == 0:
+            recorder.write_metrics()
+        return result
+
+
+def open_data(config: Config, *, world: int) -> Loader:
+    """Open the training data; `UserError` when it is not there, or has too little for the config's batches."""
+    images = config.sampler.ids_per_batch * config.sampler.images_per_id
+    if images < world:
+        raise UserError(
+            f"a batch of {images} images cannot be shared by {world} workers",
+            where="sampler",
+            cure="use fewer workers, or a larger sampler.ids_per_batch",
+        )
+    return open_training_data(
+        config.data.sources,
+        sampler=config.sampler,
+        augment=config.augment,
+        val_ids=config.data.val_ids,
+        seed=config.seed,
+        threads=config.data.threads,
+    )
+
+
+@contextmanager
+def _threads(count: int) -> Generator[None]:
+    """Let torch compute with `count` threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
