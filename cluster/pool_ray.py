@@ -144,9 +144,7 @@ class _RayCrew:
         except self._ray.exceptions.RayError as error:
             self._failed_starts += 1
             if self._failed_starts >= _FAILED_STARTS:
-                raise RuntimeError(
-                    f"{_FAILED_STARTS} workers in a row could not start: {_first_line(error)}"
-                ) from error
+                raise RuntimeError(f"{_FAILED_STARTS} workers in a row could not start: {_last_line(error)}") from error
         else:
             self._failed_starts = 0
             self._idle.append(hand)
@@ -208,3 +206,8 @@ def _options(settings: RayActors) -> dict[str, Any]:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the cause of a failed start: Ray puts the traceback first."""
+    return str(error).strip().rpartition("\n")[2].strip()

@@ -41,11 +41,12 @@ def private_ray(env: Mapping[str, str], **options: Any) -> Generator[None]:
         UserError: when it cannot start.
     """
     own = _own_environment(_free_port())
-    with environment({**own, **env}), _private_folder() as folder, _loopback(), _token_kept_private():
+    with environment({**own, **env}), _private_folder() as folder, _loopback():
         import ray
 
         try:
-            ray.init(address="local", dashboard_host=_LOOPBACK, _temp_dir=str(folder), **options)
+            with _token_kept_private():
+                ray.init(address="local", dashboard_host=_LOOPBACK, _temp_dir=str(folder), **options)
         except Exception as error:  # Ray raises a plain one when a process of its own does not come up
             cure = "see `resight doctor`; on a busy machine, try again"
             raise UserError(
@@ -142,7 +143,7 @@ def token_path() -> Path:
 
 @contextmanager
 def _token_kept_private() -> Generator[None]:
-    """Close a token file that Ray makes in this session to other users; one that was there is left as it is."""
+    """Close a token file that Ray makes in this block to other users; one that was there is left as it is."""
     path = token_path()
     made_here = not path.exists()
     if made_here:

@@ -32,7 +32,7 @@ class Step:
 class Progress(Protocol):
     """Receives snapshots, from one thread at a time."""
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: Step, /) -> None:
         """Take note of `step`."""
         ...
 

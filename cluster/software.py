@@ -34,11 +34,12 @@ _INSTALL = "install the package again, with its dependencies"
 
 def software_checks(distribution: str) -> list[Check]:
     """Check the interpreter and what `distribution` needs; nothing is started."""
+    torch = check_torch()
     return [
         check_python(sys.version_info[:3]),
         check_packages(requirements_of(distribution)),
-        check_torch(),
-        check_accelerator(),
+        torch,
+        *([check_accelerator()] if torch.status == "ok" else []),
         check_ray_address(os.environ.get("RAY_ADDRESS", "")),
         check_token(token_path(), os.environ.get("RAY_AUTH_MODE", "")),
     ]

@@ -164,24 +164,30 @@ class Index:
         return self.table.column(name).combine_chunks()
 
     def _objects(self, name: str) -> np.ndarray:
-        return self._column(name).to_numpy(zero_copy_only=False)
+        out = np.empty(len(self), object)
+        out[:] = self._column(name).to_pylist()
+        return out
 
     def _words(self, name: str) -> np.ndarray:
-        column = self.table.column(name).cast(pa.string()).combine_chunks()
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=str)
+        column = self._column(name).cast(pa.string())
+        return np.asarray(column.to_pylist(), dtype=str)
 
     def _numbers(self, name: str) -> np.ndarray:
-        return pc.fill_null(self._column(name).cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+        return _plain(pc.fill_null(self._column(name).cast(pa.int64()), -1))
 
     def _lists(self, name: str, length: int) -> np.ndarray:
         column = self._column(name)
-        there = column.is_valid().to_numpy(zero_copy_only=False)
+        there = _plain(column.is_valid().cast(pa.uint8())) == 1
         out = np.full((len(self), length), np.nan, np.float32)
-        lengths = column.drop_null().value_lengths().to_numpy(zero_copy_only=False)
-        if (lengths != length).any():
+        if (_plain(column.drop_null().value_lengths()) != length).any():
             raise UserError(f"the index column {name!r} must hold {length} numbers a row or none", cure=_AGAIN)
-        out[there] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, length)
+        out[there] = _plain(column.flatten()).reshape(-1, length)
         return out
+
+
+def _plain(array: Any) -> np.ndarray:
+    """Return an Arrow array of numbers without nulls as numpy, uncopied; `to_numpy` would import pandas, a second."""
+    return np.from_dlpack(array)
 
 
 def load_index(path: Path) -> Index:
@@ -200,14 +206,15 @@ def load_index(path: Path) -> Index:
 def repeated_keys(table: Table) -> list[str]:
     """Return the keys that occur more than once in some rows."""
     counted = table.column("key").combine_chunks().value_counts()
-    many = counted.field("counts").to_numpy() > 1
-    return [str(key) for key in counted.field("values").to_numpy(zero_copy_only=False)[many]]
+    many = np.flatnonzero(_plain(counted.field("counts")) > 1)
+    return [str(counted.field("values")[i]) for i in many.tolist()]
 
 
 def read_rows(path: Path) -> Table:
     """Read index rows (the index or one shard's part of it) with exactly INDEX_SCHEMA; UserError when they are not."""
     try:
-        table = pq.read_table(path, memory_map=False)
+        with pq.ParquetFile(path) as file:  # read_table would import pyarrow.dataset: 1.5 s for nothing
+            table = file.read()
     except (pa.ArrowInvalid, OSError) as error:
         problem = f"the index cannot be read: {str(error).splitlines()[0]}"
         raise UserError(problem, where=str(path), cure=f"copy the file again, or {_AGAIN}") from error

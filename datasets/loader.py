@@ -54,7 +54,8 @@ class Loader:
         sources, seed: as given.
         plan: which rows make up each batch.
         num_classes: identities over all sources.
-        num_cameras: cameras over all sources.
+        cameras: their names over all sources, "data set/camid", by the numbers they have in a batch.
+        num_cameras: how many those are.
         steps_per_epoch: logical batches in an epoch.
     """
 
@@ -81,7 +82,9 @@ class Loader:
         self._source = np.repeat(np.arange(len(sources)), [len(source.rows) for source in sources])
         self._row = np.concatenate([source.rows for source in sources])
         self._pids = self._column("pid")
-        self._camids, self.num_cameras = _without_gaps(self._source, self._column("camid"))
+        self._camids, seen = _without_gaps(self._source, self._column("camid"))
+        self.cameras = tuple(f"{sources[source].dataset.name}/{camid}" for source, camid in seen)
+        self.num_cameras = len(self.cameras)
         self._has_shape = np.asarray(np.isfinite(self._column("betas")).all(axis=1))
 
     def __repr__(self) -> str:
@@ -271,10 +274,10 @@ def _sampled(source: Source) -> SourceRows:
     )
 
 
-def _without_gaps(source: np.ndarray, camid: np.ndarray) -> tuple[Int64[np.ndarray, " n"], int]:
-    """Number the cameras of all sources 0, 1, 2, ... by (source, camid); unknown ones stay -1."""
+def _without_gaps(source: np.ndarray, camid: np.ndarray) -> tuple[Int64[np.ndarray, " n"], list[tuple[int, int]]]:
+    """Number the cameras 0, 1, 2, ... by (source, camid), unknown ones stay -1; return also (source, camid) of each."""
     known = camid >= 0
     names, codes = np.unique(np.stack([source[known], camid[known]], axis=1), axis=0, return_inverse=True)
     numbers = np.full(len(camid), -1, np.int64)
     numbers[known] = codes.reshape(-1)
-    return numbers, len(names)
+    return numbers, [(source, camid) for source, camid in names.tolist()]

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from resight.cluster.errors import UserError
 from resight.datasets.dataset import Dataset
 
-__all__ = ["colour_of", "contact_sheet", "lay_out"]
+__all__ = ["colour_of", "contact_sheet", "identity_rows", "lay_out", "sheet_png"]
 
 _PAPER: Final = 245
 _GAP: Final = 4  # pixels between cells
@@ -41,6 +42,35 @@ def contact_sheet(
     return lay_out(dataset.images(rows), columns=columns, cell=cell, colours=colours)
 
 
+def identity_rows(dataset: Dataset, *, split: str, ids: int, per_id: int) -> list[int]:
+    """Choose rows for a sheet that shows a person a line.
+
+    Args:
+        dataset: where from.
+        split: which part of it.
+        ids: lines at most; those with `per_id` images or more, in order of pid.
+        per_id: images of each, spread evenly over what there is in order of outfit, camera and frame.
+
+    Raises:
+        UserError: when nobody in the split has `per_id` images.
+    """
+    index = dataset.index
+    rows = index.select(split=split)
+    rows = rows[np.lexsort((index.frame[rows], index.camid[rows], index.outfit[rows], index.pid[rows]))]
+    chosen: list[int] = []
+    for pid in np.unique(index.pid[rows][index.pid[rows] >= 0]):
+        own = rows[index.pid[rows] == pid]
+        if len(own) >= per_id and len(chosen) < ids * per_id:
+            chosen += own[np.linspace(0, len(own) - 1, per_id).round().astype(int)].tolist()
+    if not chosen:
+        raise UserError(
+            f"nobody in split {split!r} of {dataset.name} has {per_id} images",
+            where=dataset.path,
+            cure=f"ask for fewer; the splits are: {', '.join(index.splits)}",
+        )
+    return chosen
+
+
 def lay_out(
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     *,
@@ -64,6 +94,13 @@ def lay_out(
         top, left = y + (height - fitted.shape[0]) // 2, x + _STRIP + (width - fitted.shape[1]) // 2
         sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
     return sheet
+
+
+def sheet_png(sheet: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Return an RGB picture as PNG."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    assert done, "OpenCV could not encode an RGB picture"
+    return data.tobytes()
 
 
 def colour_of(value: object) -> Colour:

@@ -19,7 +19,17 @@ __all__ = ["KINDS", "WHOLE", "Appearance", "Colour", "Wear", "bare", "dress", "m
 
 Colour = tuple[float, float, float]
 
-KINDS: Final = {"hidden": 0, "plain": 1, "stripes": 2, "checks": 3, "dots": 4, "noise": 5, "logo": 6, "plaid": 7, "face": 8}
+KINDS: Final = {
+    "hidden": 0,
+    "plain": 1,
+    "stripes": 2,
+    "checks": 3,
+    "dots": 4,
+    "noise": 5,
+    "logo": 6,
+    "plaid": 7,
+    "face": 8,
+}
 """hidden: not drawn at all (cut hair). stripes, checks, dots, plaid: periodic. noise: two colours in soft blotches.
 logo: a seeded 5 x 5 glyph, mirrored left to right, on a plain ground. face: eyes, brows and mouth, for the head."""
 

@@ -1,7 +1,7 @@
 """One body format: SMPL's seven arrays, plus what our renderer wants to know about its faces and vertices.
 
-Source: Loper et al. 2015, "SMPL: A Skinned Multi-Person Linear Model"; array names and shapes are those of the published
-model files, so the capsule body, a baked open body and a user's own file are interchangeable by path.
+Source: Loper et al. 2015, "SMPL: A Skinned Multi-Person Linear Model"; array names and shapes are those of the
+published model files, so the capsule body, a baked open body and a user's own file are interchangeable by path.
 Trade-off: `.npz` read with `allow_pickle=False` only; official pickles are converted once, elsewhere.
 """
 
@@ -89,6 +89,8 @@ def _from_arrays(arrays: dict[str, np.ndarray], where: str) -> Body:
     regressor = _floats(arrays["J_regressor"])
     if regressor.shape[-1:] != template.shape[:1] or weights.shape[:1] != template.shape[:1]:
         raise UserError("v_template, weights and J_regressor disagree on the number of vertices", where=where)
+    if faces.size == 0 or faces.min() < 0 or faces.max() >= len(template):
+        raise UserError("faces name vertices that do not exist", where=where)
     kintree = arrays["kintree_table"].astype(np.int64)
     kintree[0, 0] = -1  # published files hold 2**32 - 1 there
     along = arrays.get("along")
@@ -130,5 +132,3 @@ def _check(body: Body, where: str) -> None:
             raise UserError(f"{name} has shape {found}, expected {expected}", where=where)
     if tuple(body.kintree_table[0].tolist()) != PARENTS:
         raise UserError("the joints are not SMPL's 24 with SMPL's parents", where=where)
-    if body.f.min() < 0 or body.f.max() >= count:
-        raise UserError("faces name vertices that do not exist", where=where)

@@ -1,8 +1,8 @@
 """A pinhole camera, and crops of its image.
 
-Convention: camera axes x right, y down, z forward (as in OpenCV); pixel (column i, row j) has its centre at
-(i + 0.5, j + 0.5). A crop resized to another size is again such a camera with other focal lengths and another principal
-point, so a detector's box needs no image of the whole scene.
+Convention: camera axes x right, y down, z forward (as in OpenCV); pixel (column i, row j) has its centre at (i + 0.5,
+j + 0.5). A crop resized to another size is again such a camera with other focal lengths and another principal point,
+so a detector's box needs no image of the whole scene.
 Source: Hartley and Zisserman 2004, chapter 6. Trade-off: no lens distortion.
 """
 
@@ -34,7 +34,7 @@ class Camera:
     width: int
 
     def project(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-        """Return x, y in pixels and depth along the viewing axis in metres, float64; depth <= 0 is behind the camera."""
+        """Return x, y in pixels and depth along the axis in metres, float64; depth <= 0 lies behind the camera."""
         seen = (np.asarray(points, np.float64) - self.position) @ np.asarray(self.rotation, np.float64).T
         depth = seen[..., 2:]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -58,9 +58,7 @@ class Camera:
             width=width,
         )
 
-    def framing(
-        self, points: Float[np.ndarray, "n 3"], *, height: int, width: int, margin: float = 0.05
-    ) -> "Camera":
+    def framing(self, points: Float[np.ndarray, "n 3"], *, height: int, width: int, margin: float = 0.05) -> "Camera":
         """Return the crop that shows all `points` (in front of us) undistorted, with a margin in box sizes a side."""
         pixel = self.project(points)[:, :2]
         low, high = pixel.min(axis=0), pixel.max(axis=0)
@@ -101,5 +99,10 @@ def look_at(
     cos, sin = np.cos(roll), np.sin(roll)
     rotation = np.stack([cos * right + sin * down, cos * down - sin * right, forward])
     return Camera(
-        position=eye, rotation=rotation, focal=(focal, focal), principal=(width / 2, height / 2), height=height, width=width
+        position=eye,
+        rotation=rotation,
+        focal=(focal, focal),
+        principal=(width / 2, height / 2),
+        height=height,
+        width=width,
     )

@@ -1,8 +1,8 @@
 """The capsule body: a person swept from elliptical rings, made from nothing but tables of measures.
 
-Why: tests and the first ten minutes need a body with no download and no licence. The trunk with neck, each arm, leg and
-foot, the head and the hair are closed tubes that overlap; none is merged across limbs, so no pose can web two of them
-together. Every shape coefficient changes the measures the tubes are swept from, and `shapedirs` are the central
+Why: tests and the first ten minutes need a body with no download and no licence. The trunk with neck, each arm, leg
+and foot, the head and the hair are closed tubes that overlap; none is merged across limbs, so no pose can web two of
+them together. Every shape coefficient changes the measures the tubes are swept from, and `shapedirs` are the central
 differences of the sweep: fields of displacement in metres for one standard deviation.
 Source: own construction; format and joints of Loper et al. 2015. Trade-off: creases where tubes meet, which clothes,
 inflated along the normals, cover.
@@ -28,7 +28,7 @@ __all__ = ["capsule_body"]
 _HIP: Final = np.array([0.088, 0.880, -0.005])
 _KNEE: Final = np.array([0.104, 0.485, 0.005])
 _ANKLE: Final = np.array([0.116, 0.085, -0.018])
-_SHOULDER: Final = np.array([0.172, 1.374, -0.022])
+_SHOULDER: Final = np.array([0.174, 1.366, -0.022])
 _UPPER_ARM: Final = 0.285 * np.array([0.3420, -0.9397, 0.0000])
 _FOREARM: Final = 0.255 * np.array([0.3050, -0.9480, 0.0900])
 _HAND: Final = 0.175 * np.array([0.2400, -0.9650, 0.1100])
@@ -59,7 +59,9 @@ def _trunk(b: np.ndarray) -> Tube:
     belly, chest = _bump(height, 1.05, 0.095) * b[7], _bump(height, 1.275, 0.075) * b[8]
     hips, shoulders = _bump(height, 0.885, 0.075) * b[3], _bump(height, 1.36, 0.06) * b[2]
     centre = np.stack([np.zeros_like(z), _lift(height, b), z], axis=1)
-    part = np.where(height[:-1] >= 1.448, PART_ID["neck"], np.where(height[:-1] >= 1.0, PART_ID["torso"], PART_ID["hips"]))
+    part = np.where(
+        height[:-1] >= 1.448, PART_ID["neck"], np.where(height[:-1] >= 1.0, PART_ID["torso"], PART_ID["hips"])
+    )
     marks = np.array([[0.79, 1.0], [1.04, 0.62], [1.38, 0.2], [1.448, 0.1], [1.56, 0.0]]).T
     return Tube(
         centre=centre, **axes(len(height), _X, _Z), at=height,
@@ -71,7 +73,7 @@ def _trunk(b: np.ndarray) -> Tube:
 
 
 def _leg_joints(b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    out = np.array([0.006 * b[3], -PELVIS, 0.0])
+    out = np.array([0.006 * b[3] + 0.006 * b[1], -PELVIS, 0.0])
     hip = _HIP + out
     stretch = np.array([1.0, 1 + 0.055 * b[4], 1.0])
     knee = hip + (_KNEE - _HIP) * stretch
@@ -106,7 +108,7 @@ def _arm_joints(b: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _arm(b: np.ndarray) -> Tube:
     s = np.array([
-        -0.066, -0.061, -0.048, -0.028, 0.000, 0.035, 0.080, 0.140, 0.210, 0.280, 0.340, 0.375, 0.400, 0.430, 0.470,
+        -0.056, -0.051, -0.040, -0.023, 0.000, 0.035, 0.080, 0.140, 0.210, 0.280, 0.340, 0.375, 0.400, 0.430, 0.470,
         0.530, 0.610, 0.700, 0.760, 0.800, 0.830, 0.865, 0.900, 0.940, 0.975, 1.000,
     ])  # fmt: skip
     half, ahead, behind, square = sample(ARM, s).T
@@ -115,7 +117,9 @@ def _arm(b: np.ndarray) -> Tube:
     lower = np.clip(s - 0.4, 0.0, 0.4)[:, None] / 0.4
     hand = np.maximum(s - 0.8, 0.0)[:, None] / 0.2
     girth = 1 + (0.05 * b[1] + 0.085 * b[9]) * np.interp(s, [0.0, 0.7, 0.82], [1.0, 0.8, 0.15])
-    part = np.select([s[:-1] < 0.4, s[:-1] < 0.8], [PART_ID["left_upper_arm"], PART_ID["left_forearm"]], PART_ID["left_hand"])
+    part = np.select(
+        [s[:-1] < 0.4, s[:-1] < 0.8], [PART_ID["left_upper_arm"], PART_ID["left_forearm"]], PART_ID["left_hand"]
+    )
     return Tube(
         centre=shoulder + upper * (elbow - shoulder) + lower * (wrist - elbow) + hand * (tip - wrist),
         **axes(len(s), (0.9455, 0.3256, 0.0), _Z), at=s,
@@ -139,7 +143,9 @@ def _foot(b: np.ndarray) -> Tube:
 
 
 def _skull(b: np.ndarray) -> Tube:
-    height = np.array([1.494, 1.498, 1.506, 1.520, 1.540, 1.560, 1.580, 1.600, 1.622, 1.645, 1.667, 1.686, 1.701, 1.712, 1.718])
+    height = np.array(
+        [1.494, 1.498, 1.506, 1.520, 1.540, 1.560, 1.580, 1.600, 1.622, 1.645, 1.667, 1.686, 1.701, 1.712, 1.718]
+    )
     half, ahead, behind, z, square = sample(HEAD, height).T
     girth = 1 + 0.02 * b[1] * _bump(height, 1.54, 0.05)
     return Tube(
@@ -151,7 +157,8 @@ def _skull(b: np.ndarray) -> Tube:
 
 def _hair(b: np.ndarray) -> Tube:
     height = np.array([
-        1.736, 1.733, 1.726, 1.713, 1.697, 1.678, 1.655, 1.630, 1.600, 1.565, 1.530, 1.490, 1.450, 1.405, 1.360, 1.315, 1.280,
+        1.736, 1.733, 1.726, 1.713, 1.697, 1.678, 1.655, 1.630, 1.600, 1.565, 1.530, 1.490, 1.450, 1.405, 1.360, 1.315,
+        1.280,
     ])  # fmt: skip
     half, ahead, behind, z, square = sample(HAIR, height).T
     return Tube(
@@ -183,7 +190,14 @@ def _nose(vertices: np.ndarray, b: np.ndarray) -> np.ndarray:
     return near[:, None] * np.array([0.0, -0.003, 0.017])
 
 
-_TRUNK_JOINTS: Final = {"pelvis": PELVIS, "spine1": 1.04, "spine2": 1.16, "spine3": 1.25, "neck": 1.43, "head": _HEAD_JOINT}
+_TRUNK_JOINTS: Final = {
+    "pelvis": PELVIS,
+    "spine1": 1.04,
+    "spine2": 1.16,
+    "spine3": 1.25,
+    "neck": 1.43,
+    "head": _HEAD_JOINT,
+}
 _LIMB_JOINTS: Final = {
     "hip": ("leg", 0.0), "knee": ("leg", 0.5), "ankle": ("leg", 1.0), "foot": ("foot", 0.67), "shoulder": ("arm", 0.0),
     "elbow": ("arm", 0.4), "wrist": ("arm", 0.8), "hand": ("arm", 0.9),
@@ -210,12 +224,18 @@ def _regressor(tubes: dict[str, Tube], first: dict[str, int], count: int) -> np.
 
 # tube and place of each named vertex: metres, height above the floor, left side; right ones are mirrored
 _PLACES: Final[dict[str, tuple[str, tuple[float, float, float]]]] = {
-    "nose": ("head", (0.0, 1.590, 0.120)), "leye": ("head", (0.032, 1.625, 0.085)), "lear": ("head", (0.075, 1.600, 0.0)),
-    "lthumb": ("left_arm", (0.355, 0.80, 0.060)), "lindex": ("left_arm", (0.380, 0.72, 0.055)),
-    "lmiddle": ("left_arm", (0.385, 0.70, 0.030)), "lring": ("left_arm", (0.385, 0.71, 0.015)),
-    "lpinky": ("left_arm", (0.380, 0.73, 0.0)), "LBigToe": ("left_foot", (0.115, 0.030, 0.190)),
-    "LSmallToe": ("left_foot", (0.180, 0.030, 0.150)), "LHeel": ("left_foot", (0.108, 0.030, -0.080)),
-}  # fmt: skip
+    "nose": ("head", (0.0, 1.590, 0.120)),
+    "leye": ("head", (0.032, 1.625, 0.085)),
+    "lear": ("head", (0.075, 1.600, 0.0)),
+    "lthumb": ("left_arm", (0.355, 0.80, 0.060)),
+    "lindex": ("left_arm", (0.380, 0.72, 0.055)),
+    "lmiddle": ("left_arm", (0.385, 0.70, 0.030)),
+    "lring": ("left_arm", (0.385, 0.71, 0.015)),
+    "lpinky": ("left_arm", (0.380, 0.73, 0.0)),
+    "LBigToe": ("left_foot", (0.115, 0.030, 0.190)),
+    "LSmallToe": ("left_foot", (0.180, 0.030, 0.150)),
+    "LHeel": ("left_foot", (0.108, 0.030, -0.080)),
+}
 
 
 def _vertex_ids(tubes: dict[str, Tube], first: dict[str, int]) -> dict[str, int]:
@@ -238,9 +258,7 @@ def capsule_body() -> Body:
     template = np.round(_sweep(np.zeros(10)), 6)
     steps = np.stack([(_sweep(unit) - _sweep(-unit)) / 2 for unit in np.eye(10)], axis=-1)  # (V, 3, 10)
     meshes = [(faces + first[name], part) for name, tube in mean.items() for faces, part in [tube.faces()]]
-    weights = np.concatenate(
-        [tube_weights(name, tube.spread(tube.at), tube.vertices()) for name, tube in mean.items()]
-    )
+    weights = np.concatenate([tube_weights(name, tube.spread(tube.at), tube.vertices()) for name, tube in mean.items()])
     return Body(
         v_template=template.astype(np.float32),
         shapedirs=np.round(steps, 6).astype(np.float32),

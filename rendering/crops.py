@@ -1,10 +1,10 @@
-"""From a whole camera picture to one crop: the box a detector would have drawn, and what stands behind the person in it.
+"""From a whole camera picture to one crop: the box a detector would have drawn, and what stands behind the person.
 
-What: `crop_box` frames the projected body with a detector's slack; `compose` cuts that window out of the camera's empty
-picture, lays the person's soft shadow on the floor and puts the person in front. Why: after
-cropping, height in pixels says almost nothing about height in metres, as in real data, and shape has to be read from
-proportions. Source: alpha compositing, Porter and Duff 1984; the slack of detector boxes as described for Market-1501, Zheng
-et al. 2015. Trade-off: one factor for both axes, so the aspect of a body is kept where some data sets stretch it.
+What: `crop_box` frames the projected body with a detector's slack; `compose` cuts that window out of the camera's
+empty picture, lays the person's soft shadow on the floor and puts the person in front. Why: after cropping, height in
+pixels says almost nothing about height in metres, as in real data, and shape has to be read from proportions. Source:
+alpha compositing, Porter and Duff 1984; the slack of detector boxes as described for Market-1501, Zheng et al. 2015.
+Trade-off: one factor for both axes, so the aspect of a body is kept where some data sets stretch it.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from numba import njit
 
 from resight.rendering.camera import Camera
 from resight.rendering.scenes import FRAME, Scene
-from resight.rendering.shading import Frame
 
 __all__ = ["Box", "compose", "crop_box", "whole_camera"]
 
@@ -80,7 +79,8 @@ def compose(
     box: Box,
     place: Scene,
     feet: Float[np.ndarray, "2 3"],
-    frame: Frame,
+    rgb: Float32[np.ndarray, "height width 3"],
+    alpha: Float32[np.ndarray, "height width"],
 ) -> Float32[np.ndarray, "height width 3"]:
     """Put the person before the window of the empty picture, darkened by the person's shadow.
 
@@ -89,23 +89,34 @@ def compose(
         box: the window.
         place: the camera and its light.
         feet: where the feet touch the floor, metres.
-        frame: the rendered person, of the crop's size.
+        rgb: the rendered person, linear, premultiplied by `alpha`.
+        alpha: coverage in [0, 1].
 
     Returns:
         The crop, linear.
     """
     geometry = np.array([place.height, place.focal, place.pitch], np.float64)
-    out = np.empty_like(frame.rgb)
+    out = np.empty_like(rgb)
     light = place.light.astype(np.float64)
     strength = SHADOW * (1 - place.ambient)
     _compose(
-        picture, box.left, box.top, box.scale, geometry, light, strength, feet.astype(np.float64), frame.rgb, frame.alpha, out
+        picture,
+        box.left,
+        box.top,
+        box.scale,
+        geometry,
+        light,
+        strength,
+        feet.astype(np.float64),
+        rgb,
+        alpha,
+        out,
     )
     return out
 
 
 @njit(cache=True, nogil=True)
-def _compose(  # noqa: PLR0913
+def _compose(
     picture: np.ndarray,
     left: float,
     top: float,
@@ -137,7 +148,9 @@ def _compose(  # noqa: PLR0913
             shade = 1.0
             if fall > 0.02:
                 far = geometry[0] / fall
-                shade = _shadow(-far * (x - 0.5 * wide) / geometry[1], far * (cosine - sine * down), light, strength, feet)
+                shade = _shadow(
+                    -far * (x - 0.5 * wide) / geometry[1], far * (cosine - sine * down), light, strength, feet
+                )
             for c in range(3):
                 above = picture[row, column, c] * (1 - a) + picture[row, column + 1, c] * a
                 below = picture[row + 1, column, c] * (1 - a) + picture[row + 1, column + 1, c] * a
@@ -146,7 +159,7 @@ def _compose(  # noqa: PLR0913
 
 @njit(cache=True, nogil=True)
 def _shadow(x: float, z: float, light: np.ndarray, strength: float, feet: np.ndarray) -> float:
-    """Return the share of light left at floor point (x, z): a dark spot under each foot, one long ellipse away from the light."""
+    """Return the share of light left at floor point (x, z): a spot under each foot, an ellipse away from the light."""
     level = max(np.hypot(light[0], light[2]), 1e-6)
     ux, uz = -light[0] / level, -light[2] / level
     reach = min(1.0, 0.85 * level / max(light[1], 0.2))

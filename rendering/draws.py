@@ -1,10 +1,11 @@
 """Every random draw of the world: a stream of numbers named by what it is for.
 
-What: `stream(seed, "skin", pid)` is a fresh generator whose numbers depend on the world's version, the seed, the purpose
-and the integers given, and on nothing else. Why: images are made by several processes in any order and after any crash, so
-nothing may be drawn from a generator that others have used. Source: counter-based generators, Salmon et al. 2011 ("Parallel
-random numbers: as easy as 1, 2, 3"), through numpy's Philox. Trade-off: 25 microseconds to open a stream, so an image opens
-one and takes all its numbers from it in a fixed order; per-pixel noise uses an integer hash instead (`pixel_noise`).
+What: `stream(seed, "skin", pid)` is a fresh generator whose numbers depend on the world's version, the seed, the
+purpose and the integers given, and on nothing else. Why: images are made by several processes in any order and after
+any crash, so nothing may be drawn from a generator that others have used. Source: counter-based generators, Salmon et
+al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"), through numpy's Philox.
+Trade-off: 25 microseconds to open a stream, so an image opens one and takes all its numbers from it in a fixed order;
+the noise of a pixel is an integer hash instead (`rendering.styles`).
 """
 
 import hashlib

@@ -1,8 +1,9 @@
 """Putting a person's outfit on the body: garments and hair as materials with cuts along the limbs.
 
-What: `dressed` turns a `Person` and an `Outfit` into the `Appearance` the renderer reads. Why: people and clothes are drawn
-without knowing the body's parts; this is the one place that knows both. Source: limbs and their landmarks are
-`parts.LIMBS`; sRGB's transfer curve is IEC 61966-2-1. Trade-off: hair under a cap is cut off at the cap unless it is long.
+What: `dressed` turns a `Person` and an `Outfit` into the `Appearance` the renderer reads. Why: people and clothes are
+drawn without knowing the body's parts; this is the one place that knows both. Source: limbs and their landmarks are
+`parts.LIMBS`; sRGB's transfer curve is IEC 61966-2-1. Trade-off: hair under a cap is cut off at the cap unless it is
+long.
 """
 
 from typing import Final
@@ -46,15 +47,13 @@ def dressed(person: Person, outfit: Outfit) -> Appearance:
     sleeve = _covering(outfit.upper, skin, LIMBS["arm"]["elbow"] * outfit.upper.length)
     leg = _covering(outfit.lower, skin, LIMBS["leg"]["knee"] * outfit.lower.length)
     cloth, trousers = _cloth(outfit.upper), _cloth(outfit.lower)
-    trunk = Wear(
-        upper=cloth, lower=trousers, cut=_HEM, inflation=outfit.upper.fit, lower_inflation=outfit.lower.fit
-    )
+    trunk = Wear(upper=cloth, lower=trousers, cut=_HEM, inflation=outfit.upper.fit, lower_inflation=outfit.lower.fit)
     shoe = Wear(upper=_cloth(outfit.shoes), inflation=outfit.shoes.fit)
     limbs = {"upper_arm": sleeve, "forearm": sleeve, "thigh": leg, "shin": leg, "foot": shoe, "hand": Wear(upper=skin)}
     return dress(
         {
-            "head": _head(person, skin),
-            "hair": _hair(person, outfit, skin),
+            "head": _head(person),
+            "hair": _hair(person, outfit),
             "neck": Wear(upper=skin),
             "torso": trunk,
             "hips": trunk,
@@ -80,16 +79,17 @@ def _cloth(garment: Garment) -> Float32[np.ndarray, "16"]:
     )
 
 
-def _head(person: Person, skin: Float32[np.ndarray, "16"]) -> Wear:
-    """Skin, and for a beard the hair's colour from the mouth down."""
-    return Wear(upper=skin, lower=_locks(person), cut=0.76) if person.beard else Wear(upper=skin)
+def _head(person: Person) -> Wear:
+    """A face, and for a beard the hair's colour from the mouth down."""
+    face = material("face", linear(person.skin), second=linear(person.hair), roughness=0.75)
+    return Wear(upper=face, lower=_locks(person), cut=0.76) if person.beard else Wear(upper=face)
 
 
 def _locks(person: Person) -> Float32[np.ndarray, "16"]:
     return material("plain", linear(person.hair), roughness=0.7, mottle=0.25, scale=60.0, seed=person.pid % 2**24)
 
 
-def _hair(person: Person, outfit: Outfit, skin: Float32[np.ndarray, "16"]) -> Wear:
+def _hair(person: Person, outfit: Outfit) -> Wear:
     hidden = material("hidden", linear(person.skin))
     cut, volume = HAIR_CUTS[person.hair_style]
     if outfit.hat is not None:

@@ -7,7 +7,7 @@ Source: own design. Trade-off: thick cloth also thickens what it covers; beyond 
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Float64, Int32, UInt8
 from numba import njit
 
 from resight.rendering.appearance import KINDS
@@ -44,16 +44,24 @@ def normals(vertices: Float64[np.ndarray, "v 3"], faces: Int32[np.ndarray, "f 3"
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _standoff(faces, face_part, along, cut, inflation, flare):
+def _standoff(
+    faces: np.ndarray,
+    face_part: np.ndarray,
+    along: np.ndarray,
+    cut: np.ndarray,
+    inflation: np.ndarray,
+    flare: np.ndarray,
+) -> np.ndarray:
     """Metres each vertex is pushed out: the most that any part around it asks for."""
     out = np.zeros(along.shape[0])
     for face in range(faces.shape[0]):
         part = face_part[face]
         edge = cut[part]
+        slope = flare[part] / max(min(edge, 1.0), 1e-6)
         for corner in range(3):
             vertex = faces[face, corner]
             if along[vertex] < edge:
-                amount = inflation[part, 0] + flare[part] * along[vertex] / min(edge, 1.0)
+                amount = inflation[part, 0] + slope * along[vertex]
             else:
                 amount = inflation[part, 1]
             out[vertex] = max(out[vertex], amount)
@@ -62,16 +70,16 @@ def _standoff(faces, face_part, along, cut, inflation, flare):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def inflate(
-    vertices: Float32[np.ndarray, "v 3"],
+    vertices: Float64[np.ndarray, "v 3"],
     faces: Int32[np.ndarray, "f 3"],
     face_part: UInt8[np.ndarray, "f"],
-    along: Float32[np.ndarray, "v"],
-    cut: Float32[np.ndarray, "p"],
-    inflation: Float32[np.ndarray, "p 2"],
-    flare: Float32[np.ndarray, "p"],
+    along: Float64[np.ndarray, "v"],
+    cut: Float64[np.ndarray, "p"],
+    inflation: Float64[np.ndarray, "p 2"],
+    flare: Float64[np.ndarray, "p"],
 ) -> Float64[np.ndarray, "v 3"]:
     """Push vertices out along their normals as the parts' clothes ask, metres."""
-    out = vertices.astype(np.float64)
+    out = vertices.copy()
     standoff = _standoff(faces, face_part, along, cut, inflation, flare)
     direction = normals(out, faces)
     for vertex in range(out.shape[0]):
@@ -84,17 +92,15 @@ def inflate(
 def face_modes(
     faces: Int32[np.ndarray, "f 3"],
     face_part: UInt8[np.ndarray, "f"],
-    along: Float32[np.ndarray, "v"],
-    materials: Float32[np.ndarray, "m 16"],
-    upper: Int32[np.ndarray, "p"],
-    lower: Int32[np.ndarray, "p"],
-    cut: Float32[np.ndarray, "p"],
+    along: Float64[np.ndarray, "v"],
+    looks: Float64[np.ndarray, "looks 18"],
+    cut: Float64[np.ndarray, "p"],
 ) -> UInt8[np.ndarray, "f"]:
     """Tell the rasteriser which faces are hidden, wholly or on one side of the cut."""
     mode = np.zeros(faces.shape[0], np.uint8)
     for face in range(faces.shape[0]):
-        part = face_part[face]
-        hide_upper, hide_lower = materials[upper[part], 0] == _HIDDEN, materials[lower[part], 0] == _HIDDEN
+        part = np.int64(face_part[face])
+        hide_upper, hide_lower = looks[2 * part, 0] == _HIDDEN, looks[2 * part + 1, 0] == _HIDDEN
         if not hide_upper and not hide_lower:
             continue
         first, second, third = along[faces[face, 0]], along[faces[face, 1]], along[faces[face, 2]]

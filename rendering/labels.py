@@ -1,20 +1,22 @@
 """Key points with visibility: where COCO's 17 points of the body lie in the image, and whether they can be seen.
 
-A key point lies inside the body, so the depth map in front of it is nearer by about the limb's radius. It counts as seen
-when the part in front of it is one it may lie in (`parts.KEYPOINT_SOURCES`) and no farther off than that part is thick.
-Source: Lin et al. 2014 (COCO's order and visibility flags). Trade-off: a hip behind the other thigh of a narrow body may
-pass; the depth reach of each point is tuned for adults.
+A key point lies inside the body, so the depth map in front of it is nearer by about the limb's radius. It counts as
+seen when the part in front of it is one it may lie in (`parts.KEYPOINT_SOURCES`) and no farther off than that part is
+thick.
+Source: Lin et al. 2014 (COCO's order and visibility flags). Trade-off: a hip behind the other thigh of a narrow body
+may pass; the depth reach of each point is tuned for adults.
 """
 
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
+from numba import njit
 
 from resight.datasets.records import KEYPOINTS
 from resight.rendering.body import Body
 from resight.rendering.camera import Camera
-from resight.rendering.parts import JOINT_ID, KEYPOINT_SOURCES
+from resight.rendering.parts import JOINT_ID, KEYPOINT_SOURCES, NUM_PARTS
 
 __all__ = ["HIDDEN", "OUTSIDE", "SEEN", "keypoint_places", "keypoints"]
 
@@ -22,6 +24,11 @@ OUTSIDE, HIDDEN, SEEN = 0, 1, 2
 
 _SLACK: Final = 0.02
 """Metres by which the surface may lie behind a point on it, for the coarse pixels of its rim."""
+
+
+_SOURCES: Final = tuple(KEYPOINT_SOURCES[name] for name in KEYPOINTS)
+_REACH: Final = np.array([source.reach for source in _SOURCES])
+_ALLOWED: Final = np.array([[part in source.parts for part in range(NUM_PARTS + 1)] for source in _SOURCES])
 
 
 def keypoint_places(
@@ -34,9 +41,9 @@ def keypoint_places(
     """
     if not body.vertex_ids:
         raise ValueError("the body has no vertex_ids; key points of the face need them")
-    sources = [KEYPOINT_SOURCES[name] for name in KEYPOINTS]
     places = [
-        joints[JOINT_ID[source.joint]] if source.joint else vertices[body.vertex_ids[source.vertex]] for source in sources
+        joints[JOINT_ID[source.joint]] if source.joint else vertices[body.vertex_ids[source.vertex]]
+        for source in _SOURCES
     ]
     return np.stack(places).astype(np.float64)
 
@@ -64,20 +71,33 @@ def keypoints(
         Visibility 2 seen, 1 hidden, 0 outside the image or behind the camera; x and y are then 0 too.
     """
     seen = camera.project(keypoint_places(joints, vertices, body))
-    out = np.zeros((len(KEYPOINTS), 3), np.float32)
-    for number, (name, (x, y, away)) in enumerate(zip(KEYPOINTS, seen.tolist(), strict=True)):
-        if away <= 0 or not (0 <= x < camera.width and 0 <= y < camera.height):
+    inside = (seen[:, 2] > 0) & np.all((seen[:, :2] >= 0) & (seen[:, :2] < (camera.width, camera.height)), axis=1)
+    visibility = np.zeros(len(KEYPOINTS), np.float32)
+    _judge(seen, inside, _ALLOWED, _REACH, depth, part, visibility)
+    return np.concatenate([np.where(inside[:, None], seen[:, :2], 0), visibility[:, None]], axis=1).astype(np.float32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _judge(
+    seen: np.ndarray,
+    inside: np.ndarray,
+    allowed: np.ndarray,
+    reach: np.ndarray,
+    depth: np.ndarray,
+    part: np.ndarray,
+    visibility: np.ndarray,
+) -> None:
+    """Look at the 3 x 3 pixels about a point: of those that show the body or something nearer, half must show it."""
+    height, width = depth.shape
+    for point in range(seen.shape[0]):
+        if not inside[point]:
             continue
-        source = KEYPOINT_SOURCES[name]
-        column, row = int(x), int(y)
-        near = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
-        thickness = away - depth[near]
-        visible = np.isin(part[near], source.parts) & (thickness <= source.reach) & (thickness >= -_SLACK)
-        out[number] = x, y, SEEN if _enough(visible, part[near], depth[near], away) else HIDDEN
-    return out
-
-
-def _enough(visible: np.ndarray, part: np.ndarray, depth: np.ndarray, away: float) -> bool:
-    """Decide from the 3 x 3 pixels about a point: most of those that show anything at all, ours or nearer, show it."""
-    covered = (part > 0) | (depth < away)
-    return bool(visible.any() and 2 * int(visible.sum()) >= int(covered.sum()))
+        column, row, away = int(seen[point, 0]), int(seen[point, 1]), seen[point, 2]
+        visible, covered = 0, 0
+        for y in range(max(row - 1, 0), min(row + 2, height)):
+            for x in range(max(column - 1, 0), min(column + 2, width)):
+                thickness = away - depth[y, x]
+                covered += 1 if part[y, x] > 0 or thickness > 0.0 else 0
+                close = -_SLACK <= thickness <= reach[point]
+                visible += 1 if close and allowed[point, part[y, x]] else 0
+        visibility[point] = SEEN if visible > 0 and 2 * visible >= covered else HIDDEN

@@ -1,8 +1,8 @@
 """Lengths and girths of a body in metres, and the words people use for them.
 
 Source: landmarks as in ISO 8559-1 (girths are convex hulls of slices, as a tape measures); the 16 axes of words follow
-the descriptors of Hill, Streuber et al. 2016 and of Myers et al. 2023 without the subjective ones. Words come from fixed
-thresholds on measurements, never from ratings.
+the descriptors of Hill, Streuber et al. 2016 and of Myers et al. 2023 without the subjective ones. Words come from
+fixed thresholds on measurements, never from ratings.
 Trade-off: thresholds are rounded quantiles of bodies drawn from the standard normal shape space, so "average" means
 average for it; on other populations the words keep their order, not their shares.
 """
@@ -39,21 +39,21 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
 """The 16 axes, each with its words from little to much; `silhouette` has no order."""
 
 _THRESHOLDS: Final[dict[str, tuple[float, ...]]] = {
-    "height": (1.67, 1.77),
-    "build": (1.40, 1.50, 1.72),
-    "muscularity": (1.08, 1.18),
-    "shoulders": (0.245, 0.265),
-    "chest": (0.52, 0.57),
-    "waist": (0.42, 0.48),
-    "belly": (0.105, 0.125),
-    "hips": (0.54, 0.59),
-    "torso length": (0.29,),
-    "leg length": (0.512,),
-    "leg thickness": (0.30, 0.34),
-    "arm length": (0.314,),
-    "arm thickness": (0.170, 0.195),
-    "neck": (0.0524,),
-    "frame": (0.76, 0.84),
+    "height": (1.67, 1.76),
+    "build": (1.38, 1.48, 1.64),
+    "muscularity": (1.10, 1.23),
+    "shoulders": (0.256, 0.280),
+    "chest": (0.507, 0.571),
+    "waist": (0.425, 0.476),
+    "belly": (0.103, 0.123),
+    "hips": (0.516, 0.568),
+    "torso length": (0.289,),
+    "leg length": (0.513,),
+    "leg thickness": (0.296, 0.339),
+    "arm length": (0.313,),
+    "arm thickness": (0.164, 0.185),
+    "neck": (0.053,),
+    "frame": (0.77, 0.84),
 }
 """Where one word gives way to the next; the quantity is that of `_scores`."""
 
@@ -191,13 +191,13 @@ def _scores(m: Mapping[str, float]) -> dict[str, float]:
 def _silhouette(m: Mapping[str, float]) -> str:
     """Compare shoulders, waist and hips; the first rule that holds names the shape."""
     top = m["shoulder_width"] / m["hip_width"]
-    if m["belly_girth"] > 0.97 * max(m["chest_girth"], m["hip_girth"]):
+    if m["belly_girth"] > 0.91 * max(m["chest_girth"], m["hip_girth"]):
         return "apple-shaped"
-    if top > 1.36:
+    if top > 1.42:
         return "inverted-triangle"
-    if top < 1.18:
+    if top < 1.21:
         return "pear-shaped"
-    return "hourglass" if m["waist_girth"] < 0.80 * m["hip_girth"] else "rectangular"
+    return "hourglass" if m["waist_girth"] < 0.79 * m["hip_girth"] else "rectangular"
 
 
 def shape_words(measured: Mapping[str, float]) -> tuple[str, ...]:
@@ -206,5 +206,7 @@ def shape_words(measured: Mapping[str, float]) -> tuple[str, ...]:
     Args:
         measured: what `measurements` returned.
     """
-    words = {axis: AXES[axis][int(np.searchsorted(_THRESHOLDS[axis], value))] for axis, value in _scores(measured).items()}
+    words = {
+        axis: AXES[axis][int(np.searchsorted(_THRESHOLDS[axis], value))] for axis, value in _scores(measured).items()
+    }
     return tuple({**words, "silhouette": _silhouette(measured)}[axis] for axis in AXES)

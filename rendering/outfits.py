@@ -1,11 +1,11 @@
 """What a person wears: colours, patterns, cuts and fit of one outfit, and who copies whom.
 
-What: `outfit(seed, pid, number)` draws the clothes of one identity's outfit. No colour of a garment comes back in another
-outfit of the same person, so that clothes say everything within an outfit and nothing between two. A share of the people are
-*imitators*: they wear their neighbour's outfits with small changes, so colour alone does not decide either.
-Why: a benchmark whose clothes are too easy, or that leak through, measures the wrong thing. Source: near-duplicate clothes as
-in ClonedPerson, Wang et al. 2022, arXiv:2204.02611. Trade-off: garments are regions of the body's own surface, pushed
-outwards by a fit; there are no skirts or coats that hang free.
+What: `outfit(seed, pid, number)` draws the clothes of one identity's outfit. No colour of a garment comes back in
+another outfit of the same person, so that clothes say everything within an outfit and nothing between two. A share of
+the people are *imitators*: they wear their neighbour's outfits with small changes, so colour alone does not decide
+either. Why: a benchmark whose clothes are too easy, or that leak through, measures the wrong thing. Source: near-
+duplicate clothes as in ClonedPerson, Wang et al. 2022, arXiv:2204.02611. Trade-off: garments are regions of the
+body's own surface, pushed outwards by a fit; there are no skirts or coats that hang free.
 """
 
 import colorsys
@@ -22,8 +22,11 @@ __all__ = ["Garment", "Outfit", "colour_distance", "outfit", "twin"]
 
 Pattern = Literal["plain", "stripes", "checks", "dots", "noise", "logo", "plaid"]
 
-IMITATORS: Final = 0.5
-"""Share of the odd-numbered identities that wear what the even-numbered identity before them wears."""
+IMITATORS: Final = 0.6
+"""Share of the odd-numbered identities that wear what the even-numbered identity before them wears, with one outfit."""
+
+RIVALS: Final = 0.4
+"""The same with several outfits, where an imitator puts wrong answers in the query's colours into the gallery."""
 
 NEAR: Final = 0.32
 """Two garments of one person are further apart than this (hue-saturation-lightness cone, about 0 to 1.4)."""
@@ -41,7 +44,7 @@ class Garment:
         angle: of the stripes, radians; a logo's is 0 on the chest, pi on the back.
         duty: share of the second colour, 0 to 1.
         seed: names the logo, the blotches and the folds.
-        length: where it ends along the limb: 0 to 1 on the upper half (arm, thigh), 1 to 2 on the lower (forearm, shin).
+        length: where it ends along the limb: up to 1 on the upper half (arm, thigh), up to 2 on the lower.
         fit: how far it stands off the skin, metres.
     """
 
@@ -77,9 +80,10 @@ class Outfit:
     hat: Garment | None
 
 
-def twin(seed: int, pid: int) -> int | None:
+def twin(seed: int, pid: int, wardrobe: int) -> int | None:
     """Return the identity whose outfits `pid` imitates, or None. Only odd identities imitate, so no chains arise."""
-    if pid % 2 == 0 or stream(seed, "imitator", pid).random() >= IMITATORS:
+    share = IMITATORS if wardrobe == 1 else RIVALS
+    if pid % 2 == 0 or stream(seed, "imitator", pid).random() >= share:
         return None
     return pid - 1
 
@@ -88,10 +92,10 @@ def twin(seed: int, pid: int) -> int | None:
 def outfit(seed: int, pid: int, number: int, wardrobe: int) -> Outfit:
     """Draw outfit `number` of identity `pid`, who owns `wardrobe` outfits.
 
-    An imitator's outfit follows the *next* one of whom it imitates, so that with more than one outfit a query's best match
-    in colour is somebody else.
+    An imitator's outfit follows the *next* one of whom it imitates, so that with more than one outfit a query's best
+    match in colour is somebody else.
     """
-    copied = twin(seed, pid)
+    copied = twin(seed, pid, wardrobe)
     if copied is not None:
         return _imitated(seed, pid, number, outfit(seed, copied, (number + 1) % wardrobe, wardrobe))
     draws = stream(seed, "outfit", pid, number)
@@ -108,7 +112,7 @@ def outfit(seed: int, pid: int, number: int, wardrobe: int) -> Outfit:
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """What garments of one kind may be like: share of neutral colours and of patterns, lengths with shares, fit in metres."""
+    """What garments of one kind may be like: shares of neutral colours and patterns, lengths, fit in metres."""
 
     neutral: float
     patterned: float
@@ -123,7 +127,7 @@ _LOWER: Final = _Kind(neutral=0.4, patterned=0.2, lengths=((0.22, 0.55, 1.05), (
 _SHOES: Final = _Kind(neutral=0.6, patterned=0.0, lengths=((1.0, 1.0, 1.0),), fit=(0.006, 0.014))
 _HAT: Final = _Kind(neutral=0.3, patterned=0.0, lengths=((1.0, 1.0, 1.0),), fit=(0.018, 0.022))
 
-HATS: Final = 0.12
+HATS: Final = 0.2
 """Share of the outfits that have a cap."""
 
 
@@ -149,7 +153,7 @@ _PATTERNS: Final[tuple[Pattern, ...]] = ("stripes", "checks", "dots", "noise", "
 
 
 def _colour(draws: np.random.Generator, neutral: float) -> Float32[np.ndarray, "3"]:
-    hue, saturation, value = draws.random(), draws.uniform(0.4, 0.95), draws.uniform(0.3, 0.95)
+    hue, saturation, value = draws.random(), draws.uniform(0.3, 0.9), draws.uniform(0.25, 0.92)
     if draws.random() < neutral:
         saturation, value = saturation * 0.12, draws.uniform(0.06, 0.92)
     return _frozen(colorsys.hsv_to_rgb(hue, saturation, value))

@@ -87,11 +87,11 @@ def _pair(joint: str, reach: float, *parts: str, shared: tuple[str, ...] = ()) -
 
 
 KEYPOINT_SOURCES: Final[dict[str, KeypointSource]] = {
-    "nose": _vertex("nose", 0.03),
-    "left_eye": _vertex("leye", 0.03),
-    "right_eye": _vertex("reye", 0.03),
-    "left_ear": _vertex("lear", 0.04),
-    "right_ear": _vertex("rear", 0.04),
+    "nose": _vertex("nose", 0.05),
+    "left_eye": _vertex("leye", 0.05),
+    "right_eye": _vertex("reye", 0.05),
+    "left_ear": _vertex("lear", 0.08),
+    "right_ear": _vertex("rear", 0.08),
     **_pair("shoulder", 0.15, "upper_arm", shared=("torso",)),
     **_pair("elbow", 0.10, "upper_arm", "forearm"),
     **_pair("wrist", 0.08, "forearm", "hand"),
@@ -131,7 +131,9 @@ def along_from_skeleton(
     along = np.full(len(vertices), 0.5, dtype=np.float32)
     owner = weights.argmax(axis=1)
     for number, name in enumerate(JOINTS):
-        bone = _SPAN_OF_JOINT.get(name) or (_SPAN_OF_JOINT["neck"] if _PART_OF_JOINT[number] in ("torso", "hips") else None)
+        bone = _SPAN_OF_JOINT.get(name) or (
+            _SPAN_OF_JOINT["neck"] if _PART_OF_JOINT[number] in ("torso", "hips") else None
+        )
         if bone is None:
             continue
         start = joints[number if name in _SPAN_OF_JOINT else JOINT_ID["neck"]]

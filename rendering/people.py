@@ -1,10 +1,12 @@
 """Who a person is: everything that stays when the clothes change.
 
-What: body shape, skin, hair and the way of walking, drawn once for an identity. Why: in the cloth-changing split these, and
-nothing else, say that two pictures show the same person, so each is drawn widely enough to be seen in a crop of 128 x 64.
-Source: design of this project; the cues are those that the literature on clothes-changing re-identification names (body
-shape, face and hair, gait: Qian et al. 2020, LTCC). Trade-off: cues are independent of one another, which real ones are not
-(skin and hair colour correlate): more bits for the same number of people.
+What: body shape, skin, hair and the way of walking, drawn once for an identity. Why: in the cloth-changing split
+these, and nothing else, say that two pictures show the same person, so each is drawn widely enough to be seen in a
+crop of 128 x 64. Skin and hair differ in brightness far more than in hue and saturation: a histogram of hue and
+saturation, which judges how much clothes give away, must not recognise people by their heads. Source: design of this
+project; the cues are those that the literature on clothes-changing re-identification names (body shape, face and
+hair, gait: Qian et al. 2020, LTCC). Trade-off: cues are independent of one another, which real ones are not (skin and
+hair colour correlate): more bits for the same number of people.
 """
 
 from dataclasses import dataclass
@@ -28,12 +30,12 @@ MAX_BETA: Final = 2.5
 """Shape coefficients are clipped to this many standard deviations: beyond, bodies stop looking like people."""
 
 _SKIN: Final = np.array(
-    [[243, 212, 190], [228, 184, 150], [201, 148, 110], [156, 103, 70], [106, 66, 43], [62, 38, 27]], np.float32
-)  # sRGB from light to dark, after the Fitzpatrick scale's six types
+    [[237, 192, 166], [214, 165, 137], [184, 135, 106], [143, 101, 79], [102, 71, 56], [71, 51, 41]], np.float32
+)  # sRGB from light to dark, after the Fitzpatrick scale's six types, at nearly one hue and saturation
 _HAIR: Final = np.array(
-    [[18, 16, 16], [48, 32, 24], [88, 58, 38], [140, 96, 56], [204, 166, 106], [134, 58, 28], [150, 148, 146],
-     [222, 220, 214]], np.float32,
-)  # fmt: skip  # black, dark brown, brown, light brown, blond, red, grey, white
+    [[32, 23, 18], [51, 37, 29], [82, 59, 46], [117, 86, 64], [189, 143, 106], [107, 70, 54], [140, 108, 87],
+     [219, 174, 140]], np.float32,
+)  # fmt: skip  # black, dark brown, brown, light brown, blond, auburn, ash, pale; the same
 _HAIR_SHARES: Final = (0.24, 0.16, 0.13, 0.1, 0.12, 0.08, 0.09, 0.08)
 
 

@@ -1,8 +1,9 @@
 """One image of the world, with its labels: person, clothes, moment, camera and scene brought together.
 
-What: `picture(body, seed, spec)` is the whole renderer as one pure function. Why: every image must be the same whatever shard
-it is in and whichever process makes it, so nothing is passed in but the body, the seed and the image's own numbers. Source:
-design of this project. Trade-off: an image is made alone, which costs the batching of the skinning and buys equal bytes.
+What: `picture(body, seed, spec)` is the whole renderer as one pure function. Why: every image must be the same
+whatever shard it is in and whichever process makes it, so nothing is passed in but the body, the seed and the image's
+own numbers. Source: design of this project. Trade-off: an image is made alone, which costs the batching of the
+skinning and buys equal bytes.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from jaxtyping import Float32, UInt8
 
 from resight.rendering.appearance import Appearance
 from resight.rendering.body import Body
-from resight.rendering.camera import Camera
 from resight.rendering.crops import compose, crop_box, whole_camera
 from resight.rendering.dressing import dressed
 from resight.rendering.labels import keypoints
@@ -64,7 +64,7 @@ def picture(body: Body, seed: int, spec: ImageSpec) -> Picture:
     crop = camera.crop(box.left, box.top, right, bottom, height=spec.height, width=spec.width)
     frame = render(vertices, _rest(body, seed, spec.pid), body, _worn(seed, spec), crop, _lights(place))
     feet = joints[[JOINT_ID["left_foot"], JOINT_ID["right_foot"]]]
-    scene_light = compose(backdrop(seed, spec.camera), box, place, feet, frame)
+    scene_light = compose(backdrop(seed, spec.camera), box, place, feet, frame.rgb, frame.alpha)
     return Picture(
         image=develop(scene_light, style(seed, spec.camera), gain=moment.gain, noise_key=moment.noise_key),
         mask=frame.mask,
@@ -109,6 +109,5 @@ def _dressed(seed: int, pid: int, number: int, wardrobe: int) -> Appearance:
 
 def _lights(place: Scene) -> Lights:
     x, y, z = place.light.tolist()
-    sun, sky = 1.1 * (1 - place.ambient), place.ambient
-    return Lights(direction=(x, y, z), colour=(sun, sun, sun), sky=(sky, sky, sky), ground=(0.55 * sky,) * 3)
-
+    sun, sky, ground = 1.1 * (1 - place.ambient), place.ambient, 0.55 * place.ambient
+    return Lights(direction=(x, y, z), colour=(sun, sun, sun), sky=(sky, sky, sky), ground=(ground, ground, ground))

@@ -111,9 +111,7 @@ def _upright(gait: Gait, *, heading: float, rest_arm: float) -> np.ndarray:
     return pose
 
 
-def _leg(
-    pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait, list_: float
-) -> None:
+def _leg(pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait, list_: float) -> None:
     hip = reach * (0.17 + 0.36 * cos(2 * pi * phase) - 0.03 * cos(4 * pi * phase))
     knee = 0.06 + 0.24 * reach * _bump(phase, 0.13, 0.08) + 1.02 * reach**0.5 * _bump(phase, 0.72, 0.105)
     ankle = 0.16 * _bump(phase, 0.42, 0.12) - 0.34 * reach * _bump(phase, 0.63, 0.07) - 0.06 * _bump(phase, 0.06, 0.05)
@@ -124,9 +122,7 @@ def _leg(
     _turn(pose, f"{side}_foot", _matrix(-toe, 0.0, 0.0))
 
 
-def _arm(
-    pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait, rest_arm: float
-) -> None:
+def _arm(pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait, rest_arm: float) -> None:
     swing = gait.arm_swing * reach * (0.05 + 0.31 * cos(2 * pi * phase))
     bend = gait.elbow + gait.arm_swing * reach * 0.16 * (1 + cos(2 * pi * (phase - 0.06)))
     hang = _matrix(0.0, 0.0, sign * (gait.arm_gap - rest_arm))

@@ -1,8 +1,8 @@
 """A contact sheet: some people of a world, one a row, their images side by side.
 
-What: `contact_sheet` renders a few identities and lays them out; `sheet_png` encodes it. Why: a benchmark that nobody looks
-at is wrong in ways that no figure shows. Source: design of this project. Trade-off: it renders what it shows, so it needs no
-data set and shows no compression.
+What: `contact_sheet` renders a few identities and lays them out; `sheet_png` encodes it. Why: a benchmark that nobody
+looks at is wrong in ways that no figure shows. Source: design of this project. Trade-off: it renders what it shows,
+so it needs no data set and shows no compression.
 """
 
 import cv2

@@ -60,9 +60,18 @@ def project_vertices(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bias(dx, dy):
+def _bias(dx: int, dy: int) -> int:
     """Samples on an edge belong to the face whose top or left edge it is."""
     return 0 if dy < 0 or (dy == 0 and dx > 0) else -1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shown(
+    mode: int, cut: float, wa: float, wb: float, wc: float, along_a: float, along_b: float, along_c: float
+) -> bool:
+    """Whether a sample with these weights lies on the side of the cut that is drawn."""
+    place = (wa * along_a + wb * along_b + wc * along_c) / (wa + wb + wc)
+    return (place < cut) == (mode == HIDE_LOWER)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -71,11 +80,11 @@ def rasterise(
     inverse: Float64[np.ndarray, "v"],
     faces: Int32[np.ndarray, "f 3"],
     mode: UInt8[np.ndarray, "f"],
-    along: Float32[np.ndarray, "v"],
-    cut: Float32[np.ndarray, "f"],
+    along: Float64[np.ndarray, "v"],
+    cut: Float64[np.ndarray, "f"],
     height: int,
     width: int,
-) -> tuple[Int32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
+) -> tuple[Int32[np.ndarray, "h w"], Float32[np.ndarray, "h w"], Int32[np.ndarray, "h 2"]]:
     """Find the nearest face at the centre of each sample; faces seen from behind are not drawn.
 
     Args:
@@ -89,11 +98,13 @@ def rasterise(
         width: samples.
 
     Returns:
-        Face number (-1 where there is none), and inverse depth (0 where there is none). Of equally near faces the
-        first wins.
+        Face number (-1 where there is none), inverse depth (0 where there is none), and for each row the columns
+        [first, end) outside which there is nothing. Of equally near faces the first wins.
     """
     seen = np.full((height, width), -1, np.int32)
     nearest = np.zeros((height, width), np.float32)
+    spans = np.zeros((height, 2), np.int32)
+    spans[:, 0] = width
     for face in range(faces.shape[0]):
         if mode[face] == SKIP:
             continue
@@ -116,28 +127,37 @@ def rasterise(
         row_a = (cx - bx) * (py - by) - (cy - by) * (px - bx)
         row_b = (ax - cx) * (py - cy) - (ay - cy) * (px - cx)
         row_c = (bx - ax) * (py - ay) - (by - ay) * (px - ax)
-        bias_a, bias_b, bias_c = _bias(cx - bx, cy - by), _bias(ax - cx, ay - cy), _bias(bx - ax, by - ay)
+        row_a += _bias(cx - bx, cy - by)
+        row_b += _bias(ax - cx, ay - cy)
+        row_c += _bias(bx - ax, by - ay)
         step_ax, step_bx, step_cx = -(cy - by) * SUBPIXEL, -(ay - cy) * SUBPIXEL, -(by - ay) * SUBPIXEL
         step_ay, step_by, step_cy = (cx - bx) * SUBPIXEL, (ax - cx) * SUBPIXEL, (bx - ax) * SUBPIXEL
-        scale = 1.0 / area
-        ka, kb, kc = ia * scale, ib * scale, ic * scale
+        near_x = (step_ax * ia + step_bx * ib + step_cx * ic) / area
+        near_y = (step_ay * ia + step_by * ib + step_cy * ic) / area
+        corner = ia + ((px - ax) * near_x + (py - ay) * near_y) / SUBPIXEL
+        hiding = mode[face] != DRAW
         for row in range(top, bottom + 1):
             wa, wb, wc = row_a, row_b, row_c
+            base = corner + (row - top) * near_y
+            spans[row, 0], spans[row, 1] = min(spans[row, 0], left), max(spans[row, 1], right + 1)
+            entered = False
             for column in range(left, right + 1):
-                if (wa + bias_a) | (wb + bias_b) | (wc + bias_c) >= 0:
-                    near = np.float32(wa * ka + wb * kb + wc * kc)
-                    if near > nearest[row, column]:
-                        shown = True
-                        if mode[face] != DRAW:
-                            place = (wa * ka * along[a] + wb * kb * along[b] + wc * kc * along[c]) / (wa * ka + wb * kb + wc * kc)
-                            shown = (place < cut[face]) == (mode[face] == HIDE_LOWER)
-                        if shown:
-                            nearest[row, column] = near
-                            seen[row, column] = face
+                if (wa | wb | wc) >= 0:
+                    entered = True
+                    near = np.float32(base + (column - left) * near_x)
+                    weights = wa * ia, wb * ib, wc * ic
+                    if near > nearest[row, column] and (
+                        not hiding
+                        or _shown(mode[face], cut[face], *weights, float(along[a]), float(along[b]), float(along[c]))
+                    ):
+                        nearest[row, column] = near
+                        seen[row, column] = face
+                elif entered:
+                    break
                 wa += step_ax
                 wb += step_bx
                 wc += step_cx
             row_a += step_ay
             row_b += step_by
             row_c += step_cy
-    return seen, nearest
+    return seen, nearest, spans

@@ -1,8 +1,9 @@
 """The empty picture of a place: one ray a pixel against floor, walls, ceiling and boxes.
 
-What: numba kernels that fill a linear picture. Why: backgrounds with true perspective cost a tenth of a second a camera and
-need no image data. Source: slab test, Kay and Kajiya 1986; value noise on a lattice, Perlin 1985; the lattice's hash is
-splitmix64's mixer. Trade-off: one ray a pixel leaves steps on edges, which every camera's optics then blur.
+What: numba kernels that fill a linear picture. Why: backgrounds with true perspective cost a tenth of a second a
+camera and need no image data. Source: slab test, Kay and Kajiya 1986; value noise on a lattice, Perlin 1985; the
+lattice's hash is splitmix64's mixer. Trade-off: one ray a pixel leaves steps on edges, which every camera's optics
+then blur.
 """
 
 import numpy as np
@@ -14,15 +15,15 @@ FAR = np.float32(1e9)
 
 
 @njit(cache=True, nogil=True)
-def cast(  # noqa: PLR0913
+def cast(
     origin: np.ndarray,
     axes: np.ndarray,
-    focal: float,
+    focal: np.float32,
     room: np.ndarray,
     surfaces: np.ndarray,
     boxes: np.ndarray,
     light: np.ndarray,
-    ambient: float,
+    ambient: np.float32,
     texture: int,
     picture: np.ndarray,
 ) -> None:
@@ -53,14 +54,14 @@ def cast(  # noqa: PLR0913
 
 
 @njit(cache=True, nogil=True)
-def _shade(  # noqa: PLR0913
+def _shade(
     origin: np.ndarray,
     ray: np.ndarray,
     room: np.ndarray,
     surfaces: np.ndarray,
     boxes: np.ndarray,
     light: np.ndarray,
-    ambient: float,
+    ambient: np.float32,
     texture: int,
     hit: np.ndarray,
     out: np.ndarray,
@@ -165,9 +166,10 @@ def _noise(u: float, v: float, texture: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _lattice(column: int, line: int, texture: int) -> float:
+def _lattice(column: int, line: int, texture: int) -> np.float32:
     """Hash a lattice point to [0, 1)."""
-    state = np.uint64(column) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(line) * np.uint64(0xC2B2AE3D27D4EB4F)
+    state = np.uint64(np.int64(column)) * np.uint64(0x9E3779B97F4A7C15)
+    state += np.uint64(np.int64(line)) * np.uint64(0xC2B2AE3D27D4EB4F)
     state += np.uint64(texture) * np.uint64(0xD6E8FEB86659FD93)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

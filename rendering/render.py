@@ -1,9 +1,9 @@
 """Render a world: one data set a split, shard by shard through a work pool, published when whole.
 
-What: `render_world("tiny", seed=0, out=...)` makes `out/base` and `out/clothes`. Why: it is the first thing a new user runs,
-so it is one call, needs no download, and can be stopped and started again at any time: finished shards are kept, and a second
-run finds everything published. Source: design of this project. Trade-off: splits are rendered one after the other, so the
-last shards of a split may leave a worker idle.
+What: `render_world("tiny", seed=0, out=...)` makes `out/base` and `out/clothes`. Why: it is the first thing a new
+user runs, so it is one call, needs no download, and can be stopped and started again at any time: finished shards are
+kept, and a second run finds everything published. Source: design of this project. Trade-off: splits are rendered one
+after the other, so the last shards of a split may leave a worker idle.
 """
 
 from collections.abc import Sequence

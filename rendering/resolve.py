@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8
 from numba import njit
 
+from resight.rendering.appearance import KINDS
 from resight.rendering.materials import paint
 
-__all__ = ["ATTRIBUTES", "Film", "resolve"]
+__all__ = ["ATTRIBUTES", "Film", "resolve", "vertex_table"]
 
 
+_PLAIN: Final = KINDS["plain"]
 ATTRIBUTES: Final = 12
 """Columns of the vertex table: screen x, y in 1/256 of a sample, inverse depth, normal (3), rest position (3), x and z
 of the rest normal, along. One table instead of many arrays: numba counts references to each array at each call."""
@@ -33,8 +35,8 @@ class Film(NamedTuple):
     normal: Float32[np.ndarray, "h w 3"]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _weights(table, a, b, c, x, y):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _weights(table: np.ndarray, a: int, b: int, c: int, x: float, y: float) -> tuple[float, float, float]:
     """Perspective-correct weights of three corners at a point in 1/256 of a sample."""
     ax, ay, bx, by, cx, cy = table[a, 0], table[a, 1], table[b, 0], table[b, 1], table[c, 0], table[c, 1]
     wa = ((cx - bx) * (y - by) - (cy - by) * (x - bx)) * table[a, 2]
@@ -45,7 +47,7 @@ def _weights(table, a, b, c, x, y):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _face_keys(faces, face_part, table, cut):
+def _face_keys(faces: np.ndarray, face_part: np.ndarray, table: np.ndarray, cut: np.ndarray) -> np.ndarray:
     """2 * part + (1 below the cut) for each face; the negative of 2 * part for faces that the cut crosses."""
     keys = np.empty(faces.shape[0], np.int64)
     for face in range(keys.shape[0]):
@@ -57,8 +59,8 @@ def _face_keys(faces, face_part, table, cut):
     return keys
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _light(table, nx, ny, nz, roughness):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _light(table: np.ndarray, nx: float, ny: float, nz: float, roughness: float) -> tuple[float, float, float, float]:
     """Return diffuse RGB light and gloss at a point with this unit normal."""
     wrap = table[5, 0]
     facing = max((nx * table[0, 0] + ny * table[0, 1] + nz * table[0, 2] + wrap) / (1.0 + wrap), 0.0)
@@ -78,15 +80,20 @@ def _light(table, nx, ny, nz, roughness):
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _shade(table, a, b, c, look, lights, x, y, footprint):
-    """Return the colour and the unit normal of a face at a point in 1/256 of a sample."""
-    wa, wb, wc = _weights(table, a, b, c, x, y)
-    nx = wa * table[a, 3] + wb * table[b, 3] + wc * table[c, 3]
-    ny = wa * table[a, 4] + wb * table[b, 4] + wc * table[c, 4]
-    nz = wa * table[a, 5] + wb * table[b, 5] + wc * table[c, 5]
-    shrink = 1.0 / max(sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
-    nx, ny, nz = nx * shrink, ny * shrink, nz * shrink
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _pattern(
+    table: np.ndarray,
+    a: int,
+    b: int,
+    c: int,
+    wa: float,
+    wb: float,
+    wc: float,
+    looks: np.ndarray,
+    key: int,
+    footprint: float,
+) -> tuple[float, float, float]:
+    """Paint a point with these weights: across the body where it faces front or back, along it on its sides."""
     rx = wa * table[a, 9] + wb * table[b, 9] + wc * table[c, 9]
     rz = wa * table[a, 10] + wb * table[b, 10] + wc * table[c, 10]
     sideways = abs(rx) > abs(rz)
@@ -95,14 +102,40 @@ def _shade(table, a, b, c, look, lights, x, y, footprint):
     u = wa * table[a, axis] + wb * table[b, axis] + wc * table[c, axis]
     v = wa * table[a, 7] + wb * table[b, 7] + wc * table[c, 7]
     along = wa * table[a, 11] + wb * table[b, 11] + wc * table[c, 11]
-    red, green, blue = paint(look, u, v, along, side, footprint)
-    light_r, light_g, light_b, gloss = _light(lights, nx, ny, nz, look[10])
+    return paint(looks, key, u, v, along, side, footprint)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _shade(
+    table: np.ndarray,
+    a: int,
+    b: int,
+    c: int,
+    looks: np.ndarray,
+    key: int,
+    lights: np.ndarray,
+    x: float,
+    y: float,
+    footprint: float,
+) -> tuple[float, float, float, float, float, float]:
+    """Return the colour and the unit normal of a face at a point in 1/256 of a sample."""
+    wa, wb, wc = _weights(table, a, b, c, x, y)
+    nx = wa * table[a, 3] + wb * table[b, 3] + wc * table[c, 3]
+    ny = wa * table[a, 4] + wb * table[b, 4] + wc * table[c, 4]
+    nz = wa * table[a, 5] + wb * table[b, 5] + wc * table[c, 5]
+    shrink = 1.0 / max(sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
+    nx, ny, nz = nx * shrink, ny * shrink, nz * shrink
+    if looks[key, 0] > _PLAIN or looks[key, 14] > 0.0:
+        red, green, blue = _pattern(table, a, b, c, wa, wb, wc, looks, key, footprint)
+    else:
+        red, green, blue = looks[key, 1], looks[key, 2], looks[key, 3]
+    light_r, light_g, light_b, gloss = _light(lights, nx, ny, nz, looks[key, 10])
     red, green, blue = red * light_r, green * light_g, blue * light_b
     return red + gloss * lights[1, 0], green + gloss * lights[1, 1], blue + gloss * lights[1, 2], nx, ny, nz
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _key_at(table, faces, face, key, cut, x, y):
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _key_at(table: np.ndarray, faces: np.ndarray, face: int, key: int, cut: np.ndarray, x: int, y: int) -> int:
     """The key of a face that the cut crosses, at sample (x, y)."""
     a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
     wa, wb, wc = _weights(table, a, b, c, x * 256.0 + 128.0, y * 256.0 + 128.0)
@@ -110,32 +143,79 @@ def _key_at(table, faces, face, key, cut, x, y):
     return 1 - key if place >= cut[-key // 2] else -key
 
 
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _group(
+    seen: np.ndarray,
+    row: int,
+    column: int,
+    supersample: int,
+    face_keys: np.ndarray,
+    table: np.ndarray,
+    faces: np.ndarray,
+    cut: np.ndarray,
+    keys: np.ndarray,
+    counts: np.ndarray,
+    first_x: np.ndarray,
+    first_y: np.ndarray,
+) -> int:
+    """Group the samples of a pixel by key: fill the last four arguments, return how many groups there are."""
+    groups = 0
+    for y in range(row * supersample, (row + 1) * supersample):
+        for x in range(column * supersample, (column + 1) * supersample):
+            face = seen[y, x]
+            if face < 0:
+                continue
+            key = int(face_keys[face])
+            if key < 0:
+                key = _key_at(table, faces, face, key, cut, x, y)
+            slot = 0
+            while slot < groups and keys[slot] != key:
+                slot += 1
+            if slot == groups:
+                keys[slot], counts[slot], first_x[slot], first_y[slot] = key, 0, x, y
+                groups += 1
+            counts[slot] += 1
+    return groups
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bounds(table, supersample, height, width):
-    """Pixels that the body may touch: first row, end row, first column, end column."""
-    left, top, right, bottom = 1e12, 1e12, -1e12, -1e12
-    for vertex in range(table.shape[0]):
-        if table[vertex, 2] > 0.0:
-            x, y = table[vertex, 0], table[vertex, 1]
-            left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-    if left > right:
-        return 0, 0, 0, 0
-    unit = 256 * supersample
-    return (
-        max(int(top) // unit, 0), min(int(bottom) // unit + 1, height),
-        max(int(left) // unit, 0), min(int(right) // unit + 1, width),
-    )  # fmt: skip
+def vertex_table(
+    screen: np.ndarray,
+    inverse: np.ndarray,
+    normal: np.ndarray,
+    rest: np.ndarray,
+    rest_normal: np.ndarray,
+    along: np.ndarray,
+) -> Float64[np.ndarray, "v 12"]:
+    """Gather the columns of `ATTRIBUTES`."""
+    table = np.empty((along.shape[0], ATTRIBUTES))
+    for v in range(along.shape[0]):
+        table[v, 0], table[v, 1], table[v, 2] = screen[v, 0], screen[v, 1], inverse[v]
+        for axis in range(3):
+            table[v, 3 + axis], table[v, 6 + axis] = normal[v, axis], rest[v, axis]
+        table[v, 9], table[v, 10], table[v, 11] = rest_normal[v, 0], rest_normal[v, 2], along[v]
+    return table
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _columns(spans: np.ndarray, row: int, supersample: int) -> tuple[int, int]:
+    """Pixels of a row that the body may touch: first column, end column."""
+    first, end = spans[row * supersample, 0], spans[row * supersample, 1]
+    for y in range(row * supersample + 1, (row + 1) * supersample):
+        first, end = min(first, spans[y, 0]), max(end, spans[y, 1])
+    return first // supersample, (end + supersample - 1) // supersample
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def resolve(
     seen: Int32[np.ndarray, "sh sw"],
     nearest: Float32[np.ndarray, "sh sw"],
+    spans: Int32[np.ndarray, "sh 2"],
     table: Float64[np.ndarray, "v 12"],
     faces: Int32[np.ndarray, "f 3"],
     face_part: UInt8[np.ndarray, "f"],
     looks: Float64[np.ndarray, "36 18"],
-    cut: Float32[np.ndarray, "18"],
+    cut: Float64[np.ndarray, "18"],
     lights: Float64[np.ndarray, "6 3"],
     supersample: int,
     focal: float,
@@ -146,6 +226,7 @@ def resolve(
     Args:
         seen: face number of each sample, -1 for none.
         nearest: inverse depth of each sample.
+        spans: of each row of samples, the columns [first, end) outside which there is nothing.
         table: attributes of the vertices, see `ATTRIBUTES`.
         faces: corners.
         face_part: part ids.
@@ -161,40 +242,39 @@ def resolve(
     face_keys = _face_keys(faces, face_part, table, cut)
     keys, counts = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
     first_x, first_y = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
-    first_row, end_row, first_column, end_column = _bounds(table, supersample, alpha.shape[0], alpha.shape[1])
-    for row in range(first_row, end_row):
+    for row in range(alpha.shape[0]):
+        first_column, end_column = _columns(spans, row, supersample)
         for column in range(first_column, end_column):
-            groups, covered, near = 0, 0, np.float32(0.0)
-            one = seen[row * supersample, column * supersample]
+            groups, covered, near, same = 1, 0, np.float32(0.0), True
+            first = seen[row * supersample, column * supersample]
+            whole = first >= 0
             for y in range(row * supersample, (row + 1) * supersample):
                 for x in range(column * supersample, (column + 1) * supersample):
                     face = seen[y, x]
-                    one = one if face == one else -1
+                    whole = whole and face == first
                     if face < 0:
                         continue
+                    if covered == 0:
+                        keys[0], first_x[0], first_y[0] = face_keys[face], x, y
+                    same = same and face_keys[face] == keys[0] >= 0
                     covered += 1
                     near = max(near, nearest[y, x])
-                    key = face_keys[face]
-                    if key < 0:
-                        key = _key_at(table, faces, face, key, cut, x, y)
-                    slot = 0
-                    while slot < groups and keys[slot] != key:
-                        slot += 1
-                    if slot == groups:
-                        keys[slot], counts[slot], first_x[slot], first_y[slot] = key, 0, x, y
-                        groups += 1
-                    counts[slot] += 1
             if covered == 0:
                 continue
-            footprint = 1.0 / (near * focal)
+            counts[0] = covered
+            if not same:
+                groups = _group(
+                    seen, row, column, supersample, face_keys, table, faces, cut, keys, counts, first_x, first_y
+                )
+            footprint = 1.0 / (float(near) * focal)
             most = 0
             for slot in range(groups):
                 face, share = seen[first_y[slot], first_x[slot]], counts[slot] / samples
                 x, y = first_x[slot] * 256.0 + 128.0, first_y[slot] * 256.0 + 128.0
-                if one >= 0 and groups == 1:  # one face fills the pixel: shade at its centre
+                if whole and groups == 1:  # one face fills the pixel: shade at its centre
                     x, y = (2 * column + 1) * 128.0 * supersample, (2 * row + 1) * 128.0 * supersample
                 red, green, blue, nx, ny, nz = _shade(
-                    table, faces[face, 0], faces[face, 1], faces[face, 2], looks[keys[slot]], lights, x, y, footprint
+                    table, faces[face, 0], faces[face, 1], faces[face, 2], looks, keys[slot], lights, x, y, footprint
                 )
                 rgb[row, column, 0] += share * red
                 rgb[row, column, 1] += share * green

@@ -16,7 +16,13 @@ from resight.rendering.parts import JOINT_ID
 __all__ = ["tube_weights"]
 
 # joint where the chain starts, then (joint, position where it takes over, half-width of the change)
-_TRUNK: Final = (("spine1", 1.04, 0.05), ("spine2", 1.16, 0.045), ("spine3", 1.25, 0.04), ("neck", 1.43, 0.04), ("head", 1.52, 0.03))
+_TRUNK: Final = (
+    ("spine1", 1.04, 0.05),
+    ("spine2", 1.16, 0.045),
+    ("spine3", 1.25, 0.04),
+    ("neck", 1.43, 0.04),
+    ("head", 1.52, 0.03),
+)
 _LEG: Final = (("hip", -0.02, 0.07), ("knee", 0.5, 0.05), ("ankle", 1.0, 0.04))
 _ARM: Final = (("shoulder", -0.025, 0.05), ("elbow", 0.4, 0.05), ("wrist", 0.8, 0.03), ("hand", 0.9, 0.03))
 _FOOT: Final = (("foot", 0.67, 0.08),)

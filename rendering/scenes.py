@@ -1,11 +1,11 @@
 """Where a camera hangs and what it sees when nobody is there.
 
-What: `scene(seed, camera)` draws a place (floor, walls, boxes, light), a camera above it and the strip people walk through;
-`backdrop` is its empty picture, ray-cast once a process. A crop's background is a window of that one picture, so the
-background is a cue for the camera and none for the person. Why: the pixels behind a person must be consistent with a real,
-fixed camera: perspective, horizon, light. Source: design of this project; primary rays against a plane and axis-aligned boxes
-by the slab test, Kay and Kajiya 1986. Trade-off: no shadows between objects, no reflections; the person's own shadow is a
-soft ellipse on the floor (`shade`).
+What: `scene(seed, camera)` draws a place (floor, walls, boxes, light), a camera above it and the strip people walk
+through; `backdrop` is its empty picture, ray-cast once a process. A crop's background is a window of that one
+picture, so the background is a cue for the camera and none for the person. Why: the pixels behind a person must be
+consistent with a real, fixed camera: perspective, horizon, light. Source: design of this project; primary rays
+against a plane and axis-aligned boxes by the slab test, Kay and Kajiya 1986. Trade-off: no shadows between objects,
+no reflections; the person's own shadow is a soft ellipse on the floor (`shade`).
 """
 
 from dataclasses import dataclass
@@ -134,13 +134,15 @@ def _light(draws: np.random.Generator) -> Float32[np.ndarray, "3"]:
 
 
 def _surfaces(draws: np.random.Generator) -> Float32[np.ndarray, "3 10"]:
-    """Draw ground colour, second colour (linear), tile size x, y in metres, strength of the noise, share of the tiles."""
+    """Draw ground and second colour (linear), tile size x, y in metres, strength of the noise, share of the ground."""
     rows: list[list[float]] = []
     for brightness, tile in ((0.25, draws.uniform(0.4, 1.6)), (0.35, draws.uniform(1.2, 3.5)), (0.6, 4.0)):
         level = brightness * np.exp(draws.uniform(-0.7, 0.5))
         first = level * np.exp(draws.uniform(-0.18, 0.18, 3))
         second = first * np.exp(draws.uniform(-0.9, 0.5)) * np.exp(draws.uniform(-0.15, 0.15, 3))
-        rows.append([*first, *second, tile, tile * draws.uniform(0.5, 1.5), draws.uniform(0.1, 0.4), draws.uniform(0.3, 0.9)])
+        rows.append(
+            [*first, *second, tile, tile * draws.uniform(0.5, 1.5), draws.uniform(0.1, 0.4), draws.uniform(0.3, 0.9)]
+        )
     return np.clip(np.array(rows), 0.01, 3.0).astype(np.float32)
 
 
@@ -157,9 +159,18 @@ def _boxes(
         size = np.array(_SIZES[draws.integers(len(_SIZES))]) * np.exp(draws.uniform(-0.3, 0.3, 3))
         x += side * (float(np.hypot(size[0], size[2])) if clear else 0.0)
         colour = np.exp(draws.uniform(-2.6, -0.5)) * np.exp(draws.uniform(-0.5, 0.5, 3))
-        rows.append([cosine * x - sine * depth, sine * x + cosine * depth, *size, *colour, draws.choice((0.0, 0.0, 0.0, 1.2))])
+        rows.append(
+            [cosine * x - sine * depth, sine * x + cosine * depth, *size, *colour, draws.choice((0.0, 0.0, 0.0, 1.2))]
+        )
     return np.array(rows, np.float32)
 
 
-_SIZES: Final = ((0.9, 0.25, 0.3), (0.15, 1.6, 0.15), (2.0, 0.75, 0.9), (0.4, 0.5, 0.4), (0.5, 1.0, 0.5), (1.2, 1.2, 0.2))
+_SIZES: Final = (
+    (0.9, 0.25, 0.3),
+    (0.15, 1.6, 0.15),
+    (2.0, 0.75, 0.9),
+    (0.4, 0.5, 0.4),
+    (0.5, 1.0, 0.5),
+    (1.2, 1.2, 0.2),
+)
 """Half sizes in metres: bench, pillar, car, crate, machine, hoarding."""

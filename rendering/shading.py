@@ -1,13 +1,15 @@
 """From a posed body to an image with its labels: inflate, rasterise, then shade each pixel once a part.
 
 Visibility is found at `supersample` squared samples a pixel, but colour only once for each part a pixel sees, which
-gives clean edges for little more than the price of none. Light is linear; the result is premultiplied by coverage,
-so `rgb + (1 - alpha) * background` composes it.
-Source: Akeley 1993 (multisampling), deferred shading after Deering et al. 1988, half-Lambert after Mitchell et al. 2006.
+gives clean edges for little more than the price of none. Light is linear; the result is premultiplied by coverage, so
+`rgb + (1 - alpha) * background` composes it.
+Source: Akeley 1993 (multisampling), deferred shading after Deering et al. 1988, half-Lambert after Mitchell et al.
+2006.
 Trade-off: one directional light with a sky and ground ambient term, and no shadows.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -17,7 +19,7 @@ from resight.rendering.body import Body
 from resight.rendering.camera import Camera
 from resight.rendering.garments import face_modes, inflate, normals
 from resight.rendering.rasteriser import project_vertices, rasterise
-from resight.rendering.resolve import ATTRIBUTES, Film, resolve
+from resight.rendering.resolve import Film, resolve, vertex_table
 
 __all__ = ["Frame", "Lights", "render"]
 
@@ -85,38 +87,39 @@ def render(
     """
     if not 1 <= supersample <= 4:
         raise ValueError(f"supersample is {supersample}, expected 1 to 4")
-    rest, faces, part, along = np.asarray(rest, np.float64), body.f, body.face_part, body.along
-    posed = inflate(vertices, faces, part, along, appearance.cut, appearance.inflation, appearance.flare)
-    rotation = np.ascontiguousarray(camera.rotation, np.float64)
+    faces, part, along = body.f, body.face_part, body.along.astype(np.float64)
+    rest, worn = np.asarray(rest, np.float64), _worn(appearance)
+    posed = inflate(np.asarray(vertices, np.float64), faces, part, along, worn.cut, worn.inflation, worn.flare)
+    position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
     intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
-    screen, inverse = project_vertices(posed, np.asarray(camera.position, np.float64), rotation, intrinsics)
-    mode = face_modes(faces, part, along, appearance.materials, appearance.upper, appearance.lower, appearance.cut)
+    screen, inverse = project_vertices(posed, position, rotation, intrinsics)
+    mode = face_modes(faces, part, along, worn.looks, worn.cut)
     size = camera.height * supersample, camera.width * supersample
-    seen, nearest = rasterise(screen, inverse, faces, mode, along, appearance.cut[part], *size)
-    table = _vertex_table(screen, inverse, normals(posed, faces), rest, normals(rest, faces), along)
+    seen, nearest, spans = rasterise(screen, inverse, faces, mode, along, worn.cut[part], *size)
+    table = vertex_table(screen, inverse, normals(posed, faces), rest, normals(rest, faces), along)
     frame = _empty(camera.height, camera.width)
-    resolve(
-        seen, nearest, table, faces, part, _looks(appearance), appearance.cut, _light_table(lights, rotation),
-        supersample, camera.focal[1],
-        Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal),
-    )  # fmt: skip
+    film = Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal)
+    light = _light_table(lights, rotation)
+    resolve(seen, nearest, spans, table, faces, part, worn.looks, worn.cut, light, supersample, camera.focal[1], film)
     return frame
 
 
-def _vertex_table(
-    screen: np.ndarray, inverse: np.ndarray, normal: np.ndarray, rest: np.ndarray, rest_normal: np.ndarray, along: np.ndarray
-) -> np.ndarray:
-    table = np.empty((len(along), ATTRIBUTES))
-    table[:, :2], table[:, 2], table[:, 3:6], table[:, 6:9] = screen, inverse, normal, rest
-    table[:, 9:11], table[:, 11] = rest_normal[:, ::2], along
-    return table
+class _Worn(NamedTuple):
+    """The appearance in float64, with the looks of each part side by side."""
+
+    cut: np.ndarray
+    inflation: np.ndarray
+    flare: np.ndarray
+    looks: np.ndarray
 
 
-def _looks(appearance: Appearance) -> np.ndarray:
-    """Lay out materials by part: row 2p above the cut of part p, row 2p + 1 below; then cosine and sine of the angle."""
-    worn = np.stack([appearance.upper, appearance.lower], axis=1).ravel()
-    rows = appearance.materials[worn].astype(np.float64)
-    return np.concatenate([rows, np.cos(rows[:, 8:9]), np.sin(rows[:, 8:9])], axis=1)
+def _worn(appearance: Appearance) -> _Worn:
+    """Lay out materials by part: row 2p above the cut of part p, 2p + 1 below; then cosine and sine of the angle."""
+    order = np.stack([appearance.upper, appearance.lower], axis=1).ravel()
+    rows = appearance.materials[order].astype(np.float64)
+    looks = np.concatenate([rows, np.cos(rows[:, 8:9]), np.sin(rows[:, 8:9])], axis=1)
+    cut, inflation, flare = (a.astype(np.float64) for a in (appearance.cut, appearance.inflation, appearance.flare))
+    return _Worn(cut, inflation, flare, looks)
 
 
 def _light_table(lights: Lights, rotation: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""One moment in front of a camera: where the person is, which way it goes, in which phase of its step, and how it is framed.
+"""One moment before a camera: where the person is, which way it goes, in which phase of its step, how it is framed.
 
-What: `shot(seed, spec)` draws everything about an image that is not the person, the clothes or the camera. Why: pose and
-viewpoint are the nuisance that re-identification has to see through, so they are drawn anew for every frame and kept apart
-from the cues. Source: design of this project; viewpoints by quarters as in Sun and Zheng 2019 (PersonX). Trade-off: frames of
-one camera are independent moments and not a video.
+What: `shot(seed, spec)` draws everything about an image that is not the person, the clothes or the camera. Why: pose
+and viewpoint are the nuisance that re-identification has to see through, so they are drawn anew for every frame and
+kept apart from the cues. Source: design of this project; viewpoints by quarters as in Sun and Zheng 2019 (PersonX).
+Trade-off: frames of one camera are independent moments and not a video.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Linear blend skinning: from shape coefficients and joint rotations to vertices, in torch and in plain loops.
 
-Source: Loper et al. 2015, eqs. 2 to 10. `skin` is batched and differentiable; `skin_one` poses one body in float64 loops
-of a fixed order, so that rendered bytes do not depend on the machine's matrix library, and rounds to 2**-20 m, which
-swallows the last bits in which sines of different machines differ.
+Source: Loper et al. 2015, eqs. 2 to 10. `skin` is batched and differentiable; `skin_one` poses one body in float64
+loops of a fixed order, so that rendered bytes do not depend on the machine's matrix library, and rounds to 2**-20 m,
+which swallows the last bits in which sines of different machines differ.
 """
 
 from functools import lru_cache
@@ -126,7 +126,7 @@ def _sparse(body: Body) -> _Sparse:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _shape(template, shapedirs, betas):
+def _shape(template: np.ndarray, shapedirs: np.ndarray, betas: np.ndarray) -> np.ndarray:
     shaped = template.astype(np.float64)
     for vertex in range(shaped.shape[0]):
         for axis in range(3):
@@ -136,7 +136,7 @@ def _shape(template, shapedirs, betas):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _regress(rows, columns, values, shaped):
+def _regress(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shaped: np.ndarray) -> np.ndarray:
     joints = np.zeros((24, 3))
     for entry in range(rows.shape[0]):
         for axis in range(3):
@@ -145,7 +145,7 @@ def _regress(rows, columns, values, shaped):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _rodrigues(pose):
+def _rodrigues(pose: np.ndarray) -> np.ndarray:
     turns = np.zeros((24, 3, 3))
     for joint in range(24):
         x, y, z = pose[joint]
@@ -161,7 +161,15 @@ def _rodrigues(pose):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pose(shaped, rest, turns, parents, owners, shares, translation):
+def _pose(
+    shaped: np.ndarray,
+    rest: np.ndarray,
+    turns: np.ndarray,
+    parents: np.ndarray,
+    owners: np.ndarray,
+    shares: np.ndarray,
+    translation: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     world, places = turns.copy(), rest.copy()
     for joint in range(1, 24):
         parent = parents[joint]

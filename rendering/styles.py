@@ -1,11 +1,12 @@
 """What a camera does to light: exposure, white balance, optics, resolution, noise and tone curve.
 
-What: `style(seed, camera)` draws the style of one camera; `develop` turns a linear picture into the 8-bit picture that this
-camera would have stored. Why: the difference between cameras is the first difficulty of re-identification, and it must be
-known exactly to be varied on purpose. Optics and the loss of resolution are linear, so blur, shrinking and enlarging are
-multiplied into one band matrix for rows and one for columns, made once a camera. Source: the imaging pipeline of Healey and
-Kondepudy 1994 ("Radiometric CCD camera calibration and noise estimation"): gain, blur, shot and read noise, tone curve.
-Trade-off: the casts are mild on purpose, so that skin and hair can still be told apart.
+What: `style(seed, camera)` draws the style of one camera; `develop` turns a linear picture into the 8-bit picture
+that this camera would have stored. Why: the difference between cameras is the first difficulty of re-identification,
+and it must be known exactly to be varied on purpose. Optics and the loss of resolution are linear, so blur, shrinking
+and enlarging are multiplied into one band matrix for rows and one for columns, made once a camera. Source: the
+imaging pipeline of Healey and Kondepudy 1994 ("Radiometric CCD camera calibration and noise estimation"): gain, blur,
+shot and read noise, tone curve. Trade-off: the casts are mild on purpose, so that skin and hair can still be told
+apart.
 """
 
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from resight.rendering.draws import stream
 
 __all__ = ["Style", "Taps", "develop", "style", "taps"]
 
-SUPPORT: Final = 16
-"""Most input pixels that one output pixel may draw on, along one axis."""
+FAINT: Final = 1e-3
+"""Weights below this are left out of the band matrices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +60,34 @@ class Taps:
 
 @lru_cache(maxsize=256)
 def style(seed: int, camera: int) -> Style:
-    """Draw the style of camera `camera`."""
-    draws = stream(seed, "style", camera)
-    warmth, tint = draws.uniform(-0.13, 0.13), draws.uniform(-0.04, 0.04)
+    """Draw the style of camera `camera`.
+
+    The first cameras of every seed spread evenly over each range (golden-ratio sequences), so that no seed gets cameras
+    that happen to be alike.
+    """
+    start = stream(seed, "styles").random(8)
+    share = (start + camera * _STEPS) % 1.0
+
+    def within(number: int, low: float, high: float) -> float:
+        return float(low + (high - low) * share[number])
+
+    warmth, tint = within(0, -0.1, 0.1), within(1, -0.03, 0.03)
     balance = np.exp(np.array([warmth + tint, 0, -warmth + tint])).astype(np.float32)
     balance.setflags(write=False)
     return Style(
         camera=camera,
-        exposure=float(np.exp(draws.uniform(-0.28, 0.28))),
+        exposure=float(np.exp(within(2, -0.28, 0.28))),
         balance=balance,
-        saturation=float(draws.uniform(0.8, 1.15)),
-        contrast=float(draws.uniform(0.0, 0.5)),
-        blur=float(draws.uniform(0.35, 0.75)),
-        resolution=float(draws.uniform(0.6, 1.0)),
-        noise=float(draws.uniform(0.006, 0.022)),
+        saturation=within(3, 0.8, 1.15),
+        contrast=within(4, 0.0, 0.5),
+        blur=within(5, 0.35, 0.75),
+        resolution=within(6, 0.6, 1.0),
+        noise=within(7, 0.006, 0.022),
     )
+
+
+_STEPS: Final = np.array([0.6180339887, 0.3819660113] * 4)
+"""Steps of the sequences: the golden ratio, forwards and backwards in turn."""
 
 
 @lru_cache(maxsize=256)
@@ -87,10 +101,11 @@ def taps(size: int, blur: float, resolution: float) -> Taps:
     """
     small = max(1, round(size * resolution))
     matrix = _enlarging(small, size) @ _shrinking(size, small) @ _blurring(size, blur)
-    peak = np.arange(size)
-    start = np.clip(peak - SUPPORT // 2, 0, max(0, size - SUPPORT))
-    columns = start[:, None] + np.arange(min(SUPPORT, size))
-    weight = np.take_along_axis(matrix, columns, axis=1)
+    matrix[matrix < FAINT] = 0
+    start = np.argmax(matrix > 0, axis=1)
+    support = int((size - np.argmax(matrix[:, ::-1] > 0, axis=1) - start).max())
+    start = np.minimum(start, size - support)
+    weight = np.take_along_axis(matrix, start[:, None] + np.arange(support), axis=1)
     weight /= weight.sum(1, keepdims=True)
     return Taps(start=start.astype(np.int64), weight=weight.astype(np.float32))
 
@@ -116,7 +131,9 @@ def _enlarging(small: int, size: int) -> np.ndarray:
     return np.clip(1 - np.abs(position[:, None] - np.arange(small)[None, :]), 0, None)
 
 
-def develop(picture: Float32[np.ndarray, "h w 3"], look: Style, *, gain: float, noise_key: int) -> UInt8[np.ndarray, "h w 3"]:
+def develop(
+    picture: Float32[np.ndarray, "h w 3"], look: Style, *, gain: float, noise_key: int
+) -> UInt8[np.ndarray, "h w 3"]:
     """Turn linear light into the stored 8-bit sRGB picture.
 
     Args:
@@ -145,7 +162,7 @@ _TONE: Final = _tone_table()
 
 
 @njit(cache=True, nogil=True)
-def _develop(  # noqa: PLR0913
+def _develop(
     picture: np.ndarray,
     row_start: np.ndarray,
     row_weight: np.ndarray,
@@ -159,26 +176,22 @@ def _develop(  # noqa: PLR0913
 ) -> None:
     """Filter rows, then columns; then colour, tone and noise of each pixel."""
     height, width = picture.shape[0], picture.shape[1]
-    line = np.empty((width, 3), np.float32)
+    flat = picture.reshape(height, width * 3)
+    line = np.empty(width * 3, np.float32)
     for y in range(height):
         line[:] = 0
         for k in range(row_weight.shape[1]):
-            weight = row_weight[y, k]
-            if weight > np.float32(1e-4):
-                source = picture[row_start[y] + k]
-                for x in range(width):
-                    line[x, 0] += weight * source[x, 0]
-                    line[x, 1] += weight * source[x, 1]
-                    line[x, 2] += weight * source[x, 2]
+            weight, source = row_weight[y, k], flat[row_start[y] + k]
+            for x in range(width * 3):
+                line[x] += weight * source[x]
         for x in range(width):
             red, green, blue = np.float32(0), np.float32(0), np.float32(0)
+            first = 3 * column_start[x]
             for k in range(column_weight.shape[1]):
                 weight = column_weight[x, k]
-                if weight > np.float32(1e-4):
-                    source = line[column_start[x] + k]
-                    red += weight * source[0]
-                    green += weight * source[1]
-                    blue += weight * source[2]
+                red += weight * line[first + 3 * k]
+                green += weight * line[first + 3 * k + 1]
+                blue += weight * line[first + 3 * k + 2]
             _store(out[y, x], red * gains[0], green * gains[1], blue * gains[2], knobs, key, y * width + x, tone)
 
 
@@ -202,12 +215,14 @@ def _store(
         value = tone[int(min(max(linear, np.float32(0)), np.float32(1)) * np.float32(4095) + np.float32(0.5))]
         value += knobs[1] * (value * value * (np.float32(3) - np.float32(2) * value) - value)
         own = _triangular(bits, np.uint64(16 * channel + 16))
-        value += knobs[2] * (np.float32(1.3) - np.float32(0.6) * value) * (np.float32(0.8) * common + np.float32(0.6) * own)
+        value += (
+            knobs[2] * (np.float32(1.3) - np.float32(0.6) * value) * (np.float32(0.8) * common + np.float32(0.6) * own)
+        )
         out[channel] = np.uint8(min(max(value * np.float32(255) + np.float32(0.5), np.float32(0)), np.float32(255)))
 
 
 @njit(cache=True, nogil=True)
-def _mixed(state: int) -> int:
+def _mixed(state: np.uint64) -> np.uint64:
     """Mix 64 bits. Source: splitmix64, Steele, Lea and Flood 2014."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -215,7 +230,7 @@ def _mixed(state: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _triangular(bits: int, shift: int) -> float:
+def _triangular(bits: np.uint64, shift: np.uint64) -> np.float32:
     """Sum two bytes to a number of mean 0 and standard deviation 1, within +-2.45."""
     first = np.float32((bits >> shift) & np.uint64(255))
     second = np.float32((bits >> (shift + np.uint64(8))) & np.uint64(255))

@@ -1,9 +1,10 @@
 """The work of one shard: from its specification to a tar of images with labels.
 
-What: `RenderWork` is what a pool calls, in this process or in a Ray actor; a unit names a range of identities of one part of
-one split. Why: the bytes of a shard must depend on its specification and on the code that makes them and on nothing else; the
-fingerprint names that code. Source: JPEG at quality 90 with chroma halved, as most re-identification sets store it.
-Trade-off: masks and part maps are PNG, exact, at a third of the size of the image itself.
+What: `RenderWork` is what a pool calls, in this process or in a Ray actor; a unit names a range of identities of one
+part of one split. Why: the bytes of a shard must depend on its specification and on the code that makes them and on
+nothing else; the fingerprint names that code. Source: JPEG at quality 90 with chroma halved, as most re-
+identification sets store it. Trade-off: masks and part maps are PNG, exact, at a third of the size of the image
+itself.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from resight.rendering.world import ImageSpec, find_world, images
 __all__ = ["RENDERER", "RenderWork", "body_sha256", "sample", "versions"]
 
 RENDERER: Final = "render-1"
-"""Version of the code between a specification and its bytes; raised with every change that shows in a pixel or a label."""
+"""Version of the code between a specification and its bytes; raised with every change of a pixel or a label."""
 
 JPEG_QUALITY: Final = 90
 
@@ -89,7 +90,9 @@ def sample(body: Body, seed: int, spec: ImageSpec, *, dataset: str, part: Any) -
         part: train, val, query or gallery.
     """
     taken = picture(body, seed, spec)
-    jpeg = simplejpeg.encode_jpeg(taken.image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420", fastdct=False)
+    jpeg = simplejpeg.encode_jpeg(
+        taken.image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420", fastdct=False
+    )
     record = Record(
         key=spec.key,
         pid=spec.pid,

@@ -1,11 +1,11 @@
 """What the world consists of: sizes, splits, who is seen when by which camera, and how images are cut into shards.
 
-What: pure enumeration; nothing is drawn or rendered here. A *split* is a question asked of the world (`base`: the same
-clothes seen by other cameras; `clothes`: other clothes); a *part* is train, val, query or gallery inside one. Why: sizes,
-query rules and shard boundaries decide what a benchmark measures, so they stand in one place that can be read in one go.
-Source: design of this project; query and gallery as in Zheng et al. 2015 (Market-1501): the rule that drops the query's own
-camera is applied by the judge. Trade-off: splits share cameras but never people, so a cue learnt in one split about a person
-is worth nothing in another.
+What: pure enumeration; nothing is drawn or rendered here. A *split* is a question asked of the world (`base`: the
+same clothes seen by other cameras; `clothes`: other clothes); a *part* is train, val, query or gallery inside one.
+Why: sizes, query rules and shard boundaries decide what a benchmark measures, so they stand in one place that can be
+read in one go. Source: design of this project; query and gallery as in Zheng et al. 2015 (Market-1501): the rule that
+drops the query's own camera is applied by the judge. Trade-off: splits share cameras but never people, so a cue
+learnt in one split about a person is worth nothing in another.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,19 @@ from resight.cluster.units import Unit
 from resight.datasets.records import Split
 from resight.rendering.draws import VERSION
 
-__all__ = ["PARTS", "SPLITS", "WORLDS", "ImageSpec", "Layout", "World", "find_split", "find_world", "identities", "images", "units"]
+__all__ = [
+    "PARTS",
+    "SPLITS",
+    "WORLDS",
+    "ImageSpec",
+    "Layout",
+    "World",
+    "find_split",
+    "find_world",
+    "identities",
+    "images",
+    "units",
+]
 
 PARTS: Final[tuple[Split, ...]] = ("train", "val", "query", "gallery")
 

@@ -30,10 +30,10 @@ def show_data_report(report: Mapping[str, Any]) -> None:
         (split, *(str(counts[split].get(name, "")) for name in ("images", "ids", "cameras", "outfits")))
         for split in counts
     ]
-    show_table(str(report["name"]), columns, rows)
+    show_table(f"{report['dataset']}, {report['images']} images", columns, rows)
     for kind, mark in (("warnings", _MARK["warn"]), ("problems", _MARK["fail"])):
-        for text in report[kind]:
-            show_lines(mark, text, "")
+        for finding in report[kind]:
+            show_lines(mark, f"{finding['message']}: {', '.join(finding['examples'])}", "")
     if not report["problems"]:
         show_lines(_MARK["ok"], "no problems found", "")
 

@@ -5,10 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from resight.cluster.session import Session
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("cluster", "datasets", "rendering", "trainers", "tuning", "resight")
@@ -159,65 +163,82 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_planted_faults_are_seen_by_every_tool(copy: Path) -> None:
     """Each tool can silently skip a room that is reached through a link; so plant a fault in every one."""
-    for room in ROOMS:
-        (copy / room / "planted.py").write_text('"""Planted."""\n\nimport os\n\nVALUE: int = "text"\n')
+    planted = {room: "resight/planted.py" if room == "resight" else f"{room}/planted.py" for room in ROOMS}
+    for name in planted.values():
+        (copy / name).write_text('"""Planted."""\n\nimport os\n\nVALUE: int = "text"\nif not VALUE:\n    VALUE = 1\n')
+    modules = ["resight.planted", *(f"resight.{room}.planted" for room in ROOMS[:-1])]
+    (copy / "import_planted.py").write_text("".join(f"import {module}\n" for module in modules))
     try:
-        ruff = subprocess.run([_tool("ruff"), "check", "."], cwd=copy, capture_output=True, text=True).stdout
-        types = subprocess.run([_tool("basedpyright")], cwd=copy, capture_output=True, text=True).stdout
-        imports = "; ".join(f"import resight.{room}.planted" for room in ROOMS[:-1]) + "; import resight.planted"
-        data = copy / ".coverage-planted"
-        words = [_tool("coverage"), "run", "--data-file", str(data), "-c", imports]
-        words = [sys.executable, "-m", "coverage", "run", "--data-file", str(data), "-m", "planted_imports"]
-        (copy / "planted_imports.py").write_text(imports.replace("; ", "\n") + "\n")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
-        subprocess.run(words, cwd=copy, check=True, env=environment)
-        combine = [sys.executable, "-m", "coverage", "combine", "--data-file", str(data), str(copy)]
-        subprocess.run(combine, cwd=copy, check=True, env=environment, capture_output=True)
-        report = [sys.executable, "-m", "coverage", "report", "--data-file", str(data), "--fail-under", "0"]
-        report += ["--include", "*/planted.py", "--skip-covered"]
-        report = [word for word in report if word != "--skip-covered"]
-        seen = subprocess.run(report, cwd=copy, check=True, env=environment, capture_output=True, text=True).stdout
-        for room in ROOMS:
-            assert f"{room}/planted.py" in ruff
-            assert f"/{room}/planted.py" in types
-            assert f"{room}/planted.py" in seen or room != "resight"
+
+        def told(*words: str) -> str:
+            return subprocess.run(words, cwd=copy, env=environment, capture_output=True, text=True).stdout
+
+        coverage = (sys.executable, "-m", "coverage")
+        told(*coverage, "run", "import_planted.py")
+        told(*coverage, "combine")
+        seen = {
+            "ruff": told(_tool("ruff"), "check", "."),
+            "basedpyright": told(_tool("basedpyright")),
+            "coverage": told(*coverage, "report", "--include", "*/planted.py", "--fail-under", "0"),
+        }
+        missed = [(tool, name) for tool, text in seen.items() for name in planted.values() if name not in text]
+        assert not missed, missed
     finally:
-        for room in ROOMS:
-            (copy / room / "planted.py").unlink()
+        for name in [*planted.values(), "import_planted.py"]:
+            (copy / name).unlink()
 
 
 def test_wheel_and_sdist_hold_every_file(copy: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(copy)]
-    subprocess.run(words, check=True, capture_output=True)
-    import tarfile
-    import zipfile
+    """Both the wheel made from the tree and the one made from the source archive."""
+    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir")
+    subprocess.run([*build, str(tmp_path / "archive"), str(copy)], check=True, capture_output=True)
+    subprocess.run([*build, str(tmp_path / "tree"), "--wheel", str(copy)], check=True, capture_output=True)
+    with tarfile.open(next((tmp_path / "archive").glob("*.tar.gz"))) as sdist:
+        shipped = {"sdist": {name.partition("/")[2] for name in sdist.getnames()}}
+    for folder in ("archive", "tree"):
+        with zipfile.ZipFile(next((tmp_path / folder).glob("*.whl"))) as wheel:
+            shipped[f"wheel from {folder}"] = set(wheel.namelist())
+    ours = [name if name.startswith("resight/") else f"resight/{name}" for name in _house_files(copy)]
+    assert len(ours) > 100
+    assert not [(where, name) for where, names in shipped.items() for name in ours if name not in names]
 
-    wheel = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
-    sdist = tarfile.open(next(tmp_path.glob("*.tar.gz")))
-    shipped = {name.partition("/")[2] for name in sdist.getnames()}
-    for name in (copy_name for copy_name in _house_files(copy)):
-        inside = name if name.startswith("resight/") else f"resight/{name}"
-        assert inside in wheel, name
-        assert name in shipped or inside in shipped, name
 
+@pytest.mark.ray
+def test_runs_from_a_ray_working_directory(copy: Path, ray_cluster: Session, tmp_path: Path) -> None:
+    """A driver ships the tree as its working directory; a worker elsewhere runs the shipped code, rooms and all."""
+    script = tmp_path / "driver.py"
+    script.write_text(f"""
+import subprocess, sys
+import ray
 
-def test_runs_from_a_ray_working_directory(copy: Path, tmp_path: Path) -> None:
-    """`ray job submit --working-dir .` zips the tree, links followed; the result must run and win over an installed one."""
-    from ray._private.runtime_env.packaging import get_uri_for_directory, upload_package_if_needed  # noqa: F401
+shipped = {{"working_dir": {str(copy)!r}, "excludes": [".venv", ".git"]}}
+ray.init({ray_cluster.address!r}, runtime_env=shipped, log_to_driver=False)
 
-    archive = shutil.make_archive(str(tmp_path / "job"), "zip", copy / ".")
-    del archive
-    shipped = tmp_path / "shipped"
-    shutil.copytree(copy, shipped, symlinks=False, ignore=shutil.ignore_patterns(".venv", ".git"))
-    words = [sys.executable, "-c", "import resight, resight.cluster.errors as e; print(resight.__file__, e.__file__)"]
-    told = subprocess.run(words, cwd=shipped, check=True, capture_output=True, text=True).stdout
-    assert told.split()[0].startswith(str(shipped))
-    assert told.split()[1].startswith(str(shipped))
+def run(*words):
+    return subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True).stdout
+
+@ray.remote
+def told():
+    code = "import os, resight, resight.cluster.errors as e; print(os.getcwd(), resight.__file__, e.__file__)"
+    return run("-c", code), run("-m", "resight", "--help")
+
+where, verbs = ray.get(told.remote())
+folder, door, room = where.split()
+assert folder != {str(copy)!r}, folder
+assert door.startswith(folder) and room.startswith(folder), where
+assert "evaluate" in verbs
+""")
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def _house_files(root: Path) -> list[str]:
-    files = (path.relative_to(root).as_posix() for room in ROOMS for path in (root / room).rglob("*.*"))
-    return [name for name in files if name.endswith((".py", ".npz", ".html", ".css", ".j2", ".typed", ".md"))]
+    """Every file of the rooms as git knows them, links not followed."""
+    paths = (path for room in ROOMS for path in (root / room).rglob("*") if path.is_file())
+    names = {path.relative_to(root).as_posix() for path in paths if "__pycache__" not in path.parts}
+    links = tuple(f"resight/{room}/" for room in ROOMS)
+    return sorted(name for name in names if not name.startswith(links))
 
 
 def _tool(name: str) -> str:

@@ -137,19 +137,15 @@ def committed(folder: Path) -> list[Path]:
 
 def verify(checkpoint: Path) -> None:
     """Check every file against the manifest; `UserError` names what differs."""
-    for name, seal in json.loads((checkpoint / _MANIFEST).read_text())["files"].items():
+    for name, seal in _read_json(checkpoint / _MANIFEST)["files"].items():
         path = checkpoint / name
         if not path.is_file() or _seal(path) != seal:
-            raise UserError(
-                f"checkpoint file {name!r} is missing or was changed after it was written",
-                where=str(path),
-                cure=f"delete {checkpoint} to go on from the checkpoint before it",
-            )
+            raise _damaged(path)
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """Return `state.json`: facts, position and the optimiser's settings."""
-    return json.loads((checkpoint / _STATE).read_text())
+    return _read_json(checkpoint / _STATE)
 
 
 def read_position(checkpoint: Path) -> Position:
@@ -179,6 +175,21 @@ def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: value.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(
+        f"checkpoint file {path.name!r} is missing or was changed after it was written",
+        where=str(path),
+        cure=f"delete {path.parent} to go on from the checkpoint before it",
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -6,10 +6,13 @@ YAML file, the command line or a search space.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from resight.cluster.errors import UserError
 
-__all__ = ["above", "at_least", "increasing", "require", "within"]
+__all__ = ["above", "at_least", "increasing", "of_kind", "require", "within"]
+
+T = TypeVar("T")
 
 
 def require(held: bool, problem: str, *, where: str, cure: str = "") -> None:
@@ -31,6 +34,16 @@ def above(field: str, value: float, low: float) -> None:
 def within(field: str, value: float, low: float, high: float) -> None:
     """Hold `low` <= `value` <= `high`; not-a-number fails too."""
     require(low <= value <= high, f"{field} is {value}: it must lie between {low} and {high}", where=field)
+
+
+def of_kind(field: str, value: object, kind: type[T]) -> T:
+    """Return the settings `value` of a field that has several kinds, held to be of the one kind that serves here."""
+    if not isinstance(value, kind):
+        found, needed = (getattr(settings, "kind", None) for settings in (value, kind))
+        raise UserError(
+            f"{field}.kind is {found!r}: {needed!r} is needed here", where=f"{field}.kind", cure=f"use {needed!r}"
+        )
+    return value
 
 
 def increasing(field: str, values: Sequence[float]) -> None:

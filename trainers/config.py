@@ -24,7 +24,9 @@ from resight.datasets.sampler import SamplerConfig
 from resight.trainers import schema
 from resight.trainers.checks import at_least, within
 from resight.trainers.methods.strong_baseline import StrongBaseline
+from resight.trainers.methods.transreid import TransReID
 from resight.trainers.models.resnet import ResNetConfig
+from resight.trainers.models.vit import VitConfig
 from resight.trainers.optim import OptimConfig, ScheduleConfig
 from resight.trainers.overriding import replaced
 from resight.trainers.yaml_text import read_yaml, write_yaml
@@ -132,8 +134,8 @@ class Config:
     data: DataConfig
     sampler: SamplerConfig
     augment: AugmentConfig
-    model: ResNetConfig
-    method: StrongBaseline
+    model: ResNetConfig | VitConfig
+    method: StrongBaseline | TransReID
     optim: OptimConfig
     schedule: ScheduleConfig
     engine: EngineConfig

@@ -18,9 +18,10 @@ from resight.cluster.progress import Progress, Step, silent
 from resight.datasets.augment.plain import test_transform
 from resight.datasets.dataset import Dataset
 from resight.datasets.loader import iterate_images
+from resight.trainers.cameras import UNSEEN, camera_numbers
 from resight.trainers.config import Config
 from resight.trainers.methods import method_of
-from resight.trainers.methods.method import DataShape, Models
+from resight.trainers.methods.method import DataShape, Models, Views
 
 __all__ = ["Embedder"]
 
@@ -48,24 +49,34 @@ class Embedder:
         self.chunk = chunk
         some = next(models.parameters())
         self._device, self._dtype = some.device, some.dtype
-        self.dim = self._forward(torch.zeros(1, 3, config.augment.height, config.augment.width)).shape[1]
+        empty = torch.zeros(1, 3, config.augment.height, config.augment.width)
+        self.dim = self._forward(empty, np.full(1, UNSEEN)).shape[1]
 
     def __repr__(self) -> str:
         """Name recipe, size and dimension."""
         return f"Embedder({self.config.recipe!r}, size={self.config.size!r}, dim={self.dim}, device={self._device})"
 
-    def embed(self, images: Images) -> Float32[np.ndarray, "n d"]:
+    def embed(self, images: Images, camids: Sequence[int] | None = None) -> Float32[np.ndarray, "n d"]:
         """Return one L2-normalised vector for each image: inner products are cosines.
 
         Args:
             images: RGB crops, (h, w, 3) uint8 each, of any size; or one (n, h, w, 3) array.
+            camids: the camera of each, a place in `shape.cameras`, -1 for one that was not trained on; None: all -1.
+                Most methods do not look at it.
 
         Raises:
-            UserError: for no images, or one that is not (h, w, 3) uint8.
+            UserError: for no images, one that is not (h, w, 3) uint8, or another number of cameras than of images.
         """
         _check(images)
-        parts = [images[start : start + self.chunk] for start in range(0, len(images), self.chunk)]
-        return np.concatenate([self._forward(self._transform(part)) for part in parts])
+        cameras = np.full(len(images), UNSEEN) if camids is None else np.asarray(camids, np.int64)
+        if cameras.shape != (len(images),):
+            raise UserError(
+                f"there are {len(images)} images, and camids has the shape {cameras.shape}",
+                where="camids",
+                cure="give one camera for each image, or none at all",
+            )
+        parts = [slice(start, start + self.chunk) for start in range(0, len(images), self.chunk)]
+        return np.concatenate([self._forward(self._transform(images[part]), cameras[part]) for part in parts])
 
     def embed_dataset(
         self, dataset: Dataset, rows: Int64[np.ndarray, " n"], progress: Progress = silent
@@ -79,10 +90,12 @@ class Embedder:
             raise UserError("there are no rows to embed", where=dataset.name, cure="choose a split that has images")
         distinct, place = np.unique(rows, return_inverse=True)
         features = np.empty((len(distinct), self.dim), np.float32)
+        cameras = camera_numbers(self.shape.cameras, dataset.name, dataset.index.camid[distinct])
         done = 0
         augment, threads = self.config.augment, self.config.data.threads
         for chunk, images in iterate_images(dataset, distinct, augment, chunk=self.chunk, threads=threads):
-            features[np.searchsorted(distinct, chunk)] = self._forward(images)
+            there = np.searchsorted(distinct, chunk)
+            features[there] = self._forward(images, cameras[there])
             done += len(chunk)
             progress(Step(task=f"embed {dataset.name}", done=done, total=len(distinct), unit="images"))
         return features[place]
@@ -90,10 +103,13 @@ class Embedder:
     def _transform(self, images: Images) -> Float32[Tensor, "b 3 height width"]:
         return torch.from_numpy(test_transform([np.ascontiguousarray(image) for image in images], self.config.augment))
 
-    def _forward(self, images: Float32[Tensor, "b 3 height width"]) -> Float32[np.ndarray, "b d"]:
-        batch = images.to(self._device, self._dtype)
+    def _forward(
+        self, images: Float32[Tensor, "b 3 height width"], cameras: Int64[np.ndarray, " b"]
+    ) -> Float32[np.ndarray, "b d"]:
+        camids = torch.from_numpy(cameras).to(self._device)
+        views = Views(images=images.to(self._device, self._dtype), camids=camids)
         with torch.inference_mode(), _evaluating(self.models):
-            features: Tensor = method_of(self.config).embed(self.models, batch, self.config)
+            features: Tensor = method_of(self.config).embed(self.models, views, self.config)
         result = features.float().cpu().numpy()
         if not np.isfinite(result).all():
             raise UserError(

@@ -4,6 +4,10 @@ One object a line, appended and flushed at once, so that a killed worker loses n
 the attempt (how many starts this folder has seen): steps replayed after a crash stand twice, and `metrics.parquet`
 keeps the later one. Ray's own reports are throttled to a few a second, so they do not carry steps.
 
+Every event but "error" has `epoch` and `step`. In "step" and "epoch" events `epoch` is the one they belong to, from
+0; in "start", "resume", "checkpoint" and "finish" it is the number of whole epochs done. `step` is always the number
+of optimiser steps done since the run began, so the first step's event says 1.
+
 Source: design of this project.
 """
 

@@ -57,8 +57,10 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator hides its own parameters
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor, None, None, None]:
         """Sum the ranks' gradients and keep the own rows."""
-        summed = grads[0].clone(memory_format=torch.contiguous_format)
+        summed = grad_outputs[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(summed, group=ctx.group)
         return summed[ctx.slots.start : ctx.slots.stop], None, None, None

@@ -3,8 +3,10 @@
 Source: design of this project.
 """
 
+import os
+import socket
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from resight.cluster.errors import UserError
 from resight.datasets.batch import Batch
 from resight.trainers import checkpoint as checkpoints
+from resight.trainers import schema
 from resight.trainers.checkpoint import Moving, Position
 from resight.trainers.config import Config, fingerprint, to_dict
 from resight.trainers.contexts.context import RunContext
@@ -37,6 +40,11 @@ class TrainData(Protocol):
     @property
     def num_cameras(self) -> int:
         """Cameras over all sources."""
+        ...
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Their names, "data set/camid", by the numbers they have in a batch."""
         ...
 
     @property
@@ -86,12 +94,13 @@ def make_job(config: Config, data: TrainData, engine: Engine) -> Job:
         num_cameras=data.num_cameras,
         height=config.augment.height,
         width=config.augment.width,
+        cameras=data.cameras,
     )
     models = method.build(config, shape)
     state = method.initial_state(models, config, shape)
     engine.place(models)
     moving = Moving(models=models, optimizer=make_optimizer(models, config.optim), state=state)
-    facts = {"config": to_dict(config), "fingerprint": fingerprint(config), "shape": asdict(shape)}
+    facts = {"config": to_dict(config), "fingerprint": fingerprint(config), "shape": schema.plain(shape)}
     return Job(method=method, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch})
 
 
@@ -109,6 +118,8 @@ def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, contex
         world=engine.world,
         device=str(engine.device),
         threads=torch.get_num_threads(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
         parameters=_size(job.moving.models),
         without_gradient=list(idle),
     )

@@ -11,6 +11,7 @@ import torch
 
 from resight.cluster.errors import UserError
 from resight.trainers import checkpoint as checkpoints
+from resight.trainers import schema
 from resight.trainers.config import from_dict, scratch
 from resight.trainers.embedder import Embedder
 from resight.trainers.engines.placing import device_for
@@ -32,7 +33,7 @@ def load_embedder(path: Path | str) -> Embedder:
     """
     checkpoint = find_checkpoint(Path(path))
     kept = checkpoints.read_state(checkpoint)
-    config, shape = from_dict(kept["config"]), DataShape(**kept["shape"])
+    config, shape = from_dict(kept["config"]), schema.build(DataShape, kept["shape"], path="shape")
     models = method_of(config).build(scratch(config), shape)
     models.to(
         device=device_for(config.engine, 0),

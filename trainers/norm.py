@@ -73,7 +73,7 @@ class GlobalBatchNorm(nn.Module):
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
     def _forward_global(self, x: Tensor, group: dist.ProcessGroup) -> Tensor:
-        mean, var, count = _global_moments(x.detach(), group)
+        mean, var, count = _global_moments(x.detach(), self.running_mean.double(), group)
         with torch.no_grad():
             unbiased = var * (count / (count - 1).clamp_min(1))
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
@@ -88,16 +88,29 @@ def connect(module: nn.Module, group: dist.ProcessGroup | None) -> None:
             layer.group = group
 
 
-def _global_moments(x: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean (C,), biased variance (C,) and count (), float64, over all ranks of `group`."""
+def _global_moments(x: Tensor, near: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean (C,), biased variance (C,) and count (), float64, over all ranks of `group`.
+
+    `near` (C,) is about the mean and equal on all ranks: what is summed are distances from it, so that the difference
+    of squares at the end cancels fewer digits.
+    """
     channels = x.shape[1]
     count = x.numel() // channels
-    mean, var = (part.double() for part in torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0))
-    sums = torch.cat([mean * count, (var + mean * mean) * count, mean.new_full((1,), count)])  # (2C + 1,)
+    own_mean, own_var = _own_moments(x)
+    away = own_mean - near
+    sums = torch.cat([away * count, (own_var + away * away) * count, away.new_full((1,), count)])  # (2C + 1,)
     dist.all_reduce(sums, group=group)
     total = sums[-1]
-    mean, square = sums[:channels] / total, sums[channels:-1] / total
-    return mean, (square - mean * mean).clamp_min_(0.0), total
+    away, square = sums[:channels] / total, sums[channels:-1] / total
+    return near + away, (square - away * away).clamp_min_(0.0), total
+
+
+def _own_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and biased variance (C,) of a slice as float64, computed by torch's kernel in float32 at least."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    unused = [x.new_zeros(x.shape[1], dtype=wide) for _ in range(2)]  # they set the kernel's number format
+    mean, var = torch.ops.aten.batch_norm_update_stats(x, *unused, 0.0)
+    return mean.double(), var.double()
 
 
 class _Normalise(torch.autograd.Function):
@@ -123,9 +136,11 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator hides its own parameters
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
         """Return gradients of the slice, and the slice's part of the weight's and bias's gradients."""
-        (grad,), (x, weight, mean, var, count) = grads, ctx.saved_tensors
+        (grad,), (x, weight, mean, var, count) = grad_outputs, ctx.saved_tensors
         _, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
             grad, x, weight, mean.to(weight), var.to(weight), None, None, False, ctx.eps, [False, True, True]
         )

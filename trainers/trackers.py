@@ -8,10 +8,14 @@ Source: design of this project; the small protocol follows levanter's trackers.
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from resight.cluster.progress import Progress, Step
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["ProgressTracker", "TensorBoard", "Tracker", "Trackers"]
 
@@ -67,9 +71,15 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, *, step: int) -> None:
+        self._folder = folder
+        self._step = step
+
+    @cached_property
+    def _writer(self) -> "SummaryWriter":
+        """Made at the first event, so that a folder that cannot be written is a tracker's failure like any other."""
         from torch.utils.tensorboard import SummaryWriter  # half a second to import, and rank 0 alone needs it
 
-        self._writer = SummaryWriter(str(folder), purge_step=step or None)
+        return SummaryWriter(str(self._folder), purge_step=self._step or None)
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Write the scalars of a step or an epoch."""

@@ -21,6 +21,7 @@ from resight.cluster.session import ray_session
 from resight.datasets.sources import parse_source
 from resight.trainers.config import Config, diff, fingerprint
 from resight.trainers.contexts.in_process import InProcess, Place, joined, place
+from resight.trainers.engines import check_engine
 from resight.trainers.environment import environment
 from resight.trainers.following import following
 from resight.trainers.run_folder import RunFolder
@@ -64,6 +65,7 @@ def train(
     workers = where.world if where.world > 1 else workers
     config, run = _at_the_door(config, workers), RunFolder(out)
     _refuse(workers, backend, where)
+    check_engine(config.engine, world=workers)
     _check(run, config, resume, where)
     if run.finished:
         if where.rank == 0:
@@ -89,10 +91,10 @@ def _on_ray(config: Config, run: RunFolder, workers: int, where: Place, progress
     from resight.trainers.contexts.ray_train import fit_on_ray  # Ray takes seconds to import
 
     with ExitStack() as stack:
-        stack.enter_context(ray_session(workers_cpus=max(workers, os.cpu_count() or 1)))
+        session = stack.enter_context(ray_session(workers_cpus=max(workers, os.cpu_count() or 1)))
         stack.enter_context(on_sigterm(StopNote(run.control).leave))
         stack.enter_context(following(run.events_file(), ProgressTracker(progress)))
-        fit_on_ray(config, run, workers=workers)
+        fit_on_ray(config, run, workers=workers, private=session.started)
 
 
 def _at_the_door(config: Config, workers: int) -> Config:
@@ -100,7 +102,7 @@ def _at_the_door(config: Config, workers: int) -> Config:
     data = replace(config.data, sources=tuple(_absolute(source) for source in config.data.sources))
     weights = config.model.weights
     if weights is not None and not weights.startswith("timm:"):
-        weights = str(Path(weights).expanduser().absolute())
+        weights = os.path.abspath(os.path.expanduser(weights))
     kind = "ddp" if workers > 1 and config.engine.kind == "single" else config.engine.kind
     engine = replace(config.engine, kind=kind)
     return replace(config, data=data, model=replace(config.model, weights=weights), engine=engine)
@@ -111,7 +113,7 @@ def _absolute(source: str) -> str:
     if "://" in source:
         return source
     path, _ = parse_source(source)
-    return str(Path(path).expanduser().absolute()) + source[len(path) :]
+    return os.path.abspath(os.path.expanduser(path)) + source[len(path) :]
 
 
 def _refuse(workers: int, backend: Backend, where: Place) -> None:

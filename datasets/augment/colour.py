@@ -62,7 +62,7 @@ def _turn(r: float, g: float, b: float, turn: float) -> tuple[float, float, floa
         sector = 2.0 + (b - r) / spread
     else:
         sector = 4.0 + (r - g) / spread
-    sector = (sector + 6.0 * turn) % 6.0
+    sector = _wrapped(sector + 6.0 * turn)
     return (
         high - spread * _share(sector, 5.0),
         high - spread * _share(sector, 3.0),
@@ -73,5 +73,13 @@ def _turn(r: float, g: float, b: float, turn: float) -> tuple[float, float, floa
 @njit(cache=True, nogil=True)
 def _share(sector: float, offset: float) -> float:
     """Return how far a channel is below the largest, as a share of the spread."""
-    k = (sector + offset) % 6.0
+    k = _wrapped(sector + offset)
     return _clip(min(k, 4.0 - k))
+
+
+@njit(cache=True, nogil=True)
+def _wrapped(sector: float) -> float:
+    """Return a place on the circle of six sectors, at most one turn off, as one in [0, 6); the remainder is slower."""
+    if sector < 0.0:
+        return sector + 6.0
+    return sector - 6.0 if sector >= 6.0 else sector

@@ -5,7 +5,7 @@ once, in order, each value read from a table of 256 normalised levels: no interm
 on one core, where the same chain of library calls takes 700 us. Values are those of the steps done one after another
 in float64, rounded once. Source: Luo et al. 2019 (arXiv:1903.07071), order of the steps; Zhong et al. 2017
 (arXiv:1708.04896); the colour formulas are torchvision's for float images. Trade-off: colour jitter breaks the table
-and costs about 1 ms an image.
+and costs 1 to 2 ms an image.
 """
 
 from collections.abc import Sequence

@@ -30,7 +30,7 @@ def resize(
     Args:
         image: RGB, values 0 to 255, any size.
         config: size and interpolation.
-        out: memory for the result where one is made; fresh memory costs more than the resize itself.
+        out: memory for the result where one is made; fresh memory costs about as much as the resize itself.
     """
     if image.shape[:2] == (config.height, config.width):
         return np.ascontiguousarray(image)

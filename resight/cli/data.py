@@ -63,11 +63,13 @@ class Sheet:
     def run(self) -> int:
         """Draw and write."""
         from resight.datasets.dataset import open_dataset
-        from resight.datasets.sheet import identity_sheet
+        from resight.datasets.sheet import contact_sheet, identity_rows, sheet_png
         from resight.terminal import show
 
-        picture = identity_sheet(open_dataset(self.path), split=self.split, ids=self.ids, per_id=self.per_id)
+        dataset = open_dataset(self.path)
+        rows = identity_rows(dataset, split=self.split, ids=self.ids, per_id=self.per_id)
+        picture = contact_sheet(dataset, rows, columns=self.per_id, by="outfit")
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_bytes(picture)
+        self.out.write_bytes(sheet_png(picture))
         show(str(self.out))
         return 0

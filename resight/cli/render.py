@@ -16,6 +16,7 @@ class Render:
     Examples:
       resight render --world micro --out data/micro
       resight render --world tiny --seed 1 --splits base --out data/tiny --workers 4
+      resight render --world tiny --preview --out sheets
     """
 
     out: Path
@@ -30,8 +31,8 @@ class Render:
     """Shards rendered at a time."""
     backend: Literal["local", "ray"] = "local"
     """local: threads of this process. ray: actors on the attached or a local cluster."""
-    preview: Path | None = None
-    """Write a contact sheet of the world to this PNG file instead of rendering it."""
+    preview: bool = False
+    """Render only a contact sheet of each split, into OUT/SPLIT.png."""
     json: bool = False
     """Print the data cards as JSON."""
     quiet: bool = False
@@ -39,17 +40,12 @@ class Render:
 
     def run(self) -> int:
         """Render and publish."""
-        from resight.rendering.preview import preview_world
+        from resight.cli.backends import pool_backend
         from resight.rendering.render import render_world
         from resight.terminal import ProgressView, show, show_json
 
-        if self.preview is not None:
-            self.preview.parent.mkdir(parents=True, exist_ok=True)
-            self.preview.write_bytes(preview_world(self.world, seed=self.seed, splits=self.splits))
-            show(str(self.preview))
-            return 0
-        from resight.cli.backends import pool_backend
-
+        if self.preview:
+            return self._preview()
         with ProgressView(quiet=self.quiet) as view, pool_backend(self.backend, self.workers) as backend:
             cards = render_world(
                 self.world, seed=self.seed, out=self.out, splits=self.splits, backend=backend, progress=view
@@ -59,4 +55,17 @@ class Render:
         else:
             for split in self.splits:
                 show(str(self.out / split))
+        return 0
+
+    def _preview(self) -> int:
+        """Write the contact sheets."""
+        from resight.datasets.sheet import sheet_png
+        from resight.rendering.preview import contact_sheet
+        from resight.terminal import show
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        for split in self.splits:
+            path = self.out / f"{split}.png"
+            path.write_bytes(sheet_png(contact_sheet(self.world, seed=self.seed, split=split)))
+            show(str(path))
         return 0

@@ -6,9 +6,9 @@ whole line at once, with one help text and one "did you mean" for everything.
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import tyro
 
@@ -108,22 +108,21 @@ class _Train:
 
 
 def _parse_with(default: "Config", argv: Sequence[str]) -> _Train:
+    """Parse this verb's own options and the config's fields in one line; recipe and size are given by the former."""
     from resight.trainers.config import Config
 
-    @dataclass(frozen=True, kw_only=True)
-    class Line:
-        options: tyro.conf.OmitArgPrefixes[Train]
-        config: tyro.conf.OmitArgPrefixes[Config]
-
-    line = tyro.cli(
-        Line,
+    hints = get_type_hints(Config)
+    values = {spec.name: getattr(default, spec.name) for spec in fields(Config) if spec.name not in ("recipe", "size")}
+    own = ("options", tyro.conf.OmitArgPrefixes[Train], field(default_factory=lambda: Train(size=default.size)))
+    parts = [(name, hints[name], field(default_factory=lambda value=value: value)) for name, value in values.items()]
+    line: Any = tyro.cli(
+        make_dataclass("Line", [own, *parts], frozen=True, kw_only=True),
         args=list(argv),
         prog="resight train",
         description=_description(),
-        default=Line(options=Train(size=default.size), config=default),  # pyright: ignore[reportArgumentType]
         config=(*_STYLE, tyro.conf.AvoidSubcommands),
     )
-    config = line.config
+    config = replace(default, **{name: getattr(line, name) for name in values})
     if line.options.data:
         config = replace(config, data=replace(config.data, sources=line.options.data))
     return _Train(line.options, config)

@@ -89,14 +89,14 @@ from resight.cluster.session import ray_session
 before = dict(os.environ)
 with ray_session(workers_cpus=1) as session:
     import ray
-    folder = Path(ray.get_runtime_context().get_session_dir() if hasattr(ray.get_runtime_context(), "get_session_dir")
-                  else ray._private.worker._global_node.get_session_dir_path())
+    folder = Path(ray._private.worker._global_node.get_session_dir_path())
     token = Path.home() / ".ray" / "auth_token"
     private = folder.parents[1]
     lines = [oct(token.stat().st_mode)[-3:], oct(private.stat().st_mode)[-3:], str(session.started)]
     secret = token.read_text()
 changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
-lines += [str(private.exists()), str(ray.is_initialized()), ",".join(sorted(changed - {"RAY_AUTH_MODE"}))]
+ours = changed - {"RAY_AUTH_MODE", "RAY_CLIENT_MODE"}  # Ray sets these itself
+lines += [str(private.exists()), str(ray.is_initialized()), ",".join(sorted(ours))]
 sys.stdout.write("|".join(lines))
 assert secret
 """

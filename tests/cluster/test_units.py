@@ -1,4 +1,5 @@
 import json
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def test_canonical_json_reads_back(value: object):
 
 
 @given(spec=st.dictionaries(st.text(max_size=5), PLAIN, max_size=6), seed=st.randoms())
-def test_the_order_of_keys_does_not_matter(spec: dict[str, object], seed):
+def test_the_order_of_keys_does_not_matter(spec: dict[str, object], seed: Random):
     keys = list(spec)
     seed.shuffle(keys)
     shuffled = {key: spec[key] for key in keys}

@@ -143,7 +143,7 @@ def test_the_kernels_are_plain_python_too(monkeypatch: pytest.MonkeyPatch, fill:
     apply(pictures(0, 4), drawn, config, compiled)
     for module, names in (
         (draws, ("mix", "uniform")),
-        (colour, ("grey", "recolour", "_clip", "_blend", "_turn", "_share")),
+        (colour, ("grey", "recolour", "_clip", "_blend", "_turn", "_share", "_wrapped")),
         (fused, ("_levels", "_pixel", "_coloured", "_erase", "_erase_with_noise")),
     ):
         for name in names:

@@ -126,3 +126,10 @@ def test_lists_of_the_wrong_length(table: Table, tmp_path: Path):
     broken = table.set_column(table.column_names.index("betas"), "betas", pa.array([[1.0]] * 8, pa.list_(pa.float32())))
     with pytest.raises(UserError, match="must hold 10 numbers"):
         _ = Index(broken).betas
+
+
+def test_no_annotations_at_all(tmp_path: Path):
+    index = Index(write_shard(crops("train", ids=1, per_id=2), tmp_path / "x.tar", shard="s"))
+    assert index.keypoints.shape == (2, 17, 3)
+    assert np.isnan(index.keypoints).all()
+    assert np.isnan(index.betas).all()

@@ -117,6 +117,12 @@ def test_resume_goes_on_with_the_same_batches(people: Dataset, start: int) -> No
 def test_sources_keep_their_identities_and_cameras_apart(people: Dataset, strangers: Dataset) -> None:
     loader = opened(people, strangers)
     assert (loader.num_classes, loader.num_cameras) == (16, 6)
+    names = [
+        f"{one.name}/{camid}"
+        for one in (people, strangers)
+        for camid in np.unique(one.index.camid[one.index.camid >= 0])
+    ]
+    assert loader.cameras == tuple(names)
     batches = collected(loader.batches(0, 0, rank=0, world=1))
     rows = torch.cat([batch.rows for batch in batches])
     labels, camids = torch.cat([b.labels for b in batches]), torch.cat([b.camids for b in batches])

@@ -15,6 +15,7 @@ from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape
 from resight.trainers.optim import make_optimizer, set_lr
 from resight.trainers.recipes.strong_baseline import strong_baseline
+from resight.trainers.recipes.transreid import transreid
 
 FOLDER = Path(__file__).parent / "curves"
 STEPS, STEPS_PER_EPOCH = 20, 2
@@ -23,7 +24,8 @@ IDS, IMAGES_PER_ID, CLASSES = 4, 4, 6
 
 def texts() -> dict[str, str]:
     """Return {file name: the curve} for every recipe that has one."""
-    return {"strong_baseline-tiny.txt": curve(strong_baseline("tiny", epochs=24))}
+    configs = (strong_baseline("tiny", epochs=24), transreid("tiny", epochs=24))
+    return {f"{config.recipe}-{config.size}.txt": curve(config) for config in configs}
 
 
 def curve(config: Config) -> str:

@@ -1,9 +1,8 @@
-"""Scenes: geometry that is consistent with the camera, walkways that are clear, pictures that are the same every time."""
+"""Scenes: geometry that fits the camera, walkways that are clear, pictures that are the same every time."""
 
 import numpy as np
 import pytest
 
-from resight.rendering import raycast
 from resight.rendering.scenes import FRAME, backdrop, scene
 
 
@@ -38,15 +37,3 @@ def test_the_picture_is_lit_and_repeats() -> None:
     assert np.isfinite(first).all()
     assert 0.02 < first.mean() < 0.8
     assert not np.array_equal(first, backdrop(0, 1))
-
-
-def test_the_ray_caster_computes_what_python_computes() -> None:
-    place = scene(0, 2)
-    arguments = (
-        place.position.astype(np.float32), place.axes.astype(np.float32), np.float32(8.0), place.room, place.surfaces,
-        place.boxes, place.light, np.float32(place.ambient), place.texture,
-    )  # fmt: skip
-    fast, plain = np.empty((6, 8, 3), np.float32), np.empty((6, 8, 3), np.float32)
-    raycast.cast(*arguments, fast)
-    raycast.cast.py_func(*arguments, plain)
-    np.testing.assert_allclose(fast, plain, rtol=1e-4)

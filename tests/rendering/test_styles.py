@@ -1,9 +1,10 @@
-"""Camera styles: linear optics as band matrices, tone and colour against plain numpy, noise that belongs to a picture."""
+"""Camera styles: optics as band matrices, tone and colour against plain numpy, noise that belongs to a picture."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from resight.rendering import styles
 from resight.rendering.styles import Style, develop, style, taps
 
 NEUTRAL = Style(
@@ -41,32 +42,17 @@ def test_low_resolution_removes_fine_detail() -> None:
     picture = np.zeros((64, 32, 3), np.float32)
     picture[::2] = 1.0
     sharp = develop(picture, NEUTRAL, gain=1.0, noise_key=0)
-    soft = develop(picture, Style(**{**vars(NEUTRAL), "resolution": 0.6}), gain=1.0, noise_key=0)
+    soft = develop(picture, replace(NEUTRAL, resolution=0.6), gain=1.0, noise_key=0)
     assert soft.astype(float).std() < 0.5 * sharp.astype(float).std()
 
 
 def test_noise_has_its_size_and_belongs_to_its_key() -> None:
     picture = np.full((64, 64, 3), 0.2140, np.float32)  # sRGB 0.5
-    noisy = Style(**{**vars(NEUTRAL), "noise": 0.02})
+    noisy = replace(NEUTRAL, noise=0.02)
     first = develop(picture, noisy, gain=1.0, noise_key=1)
     np.testing.assert_array_equal(first, develop(picture, noisy, gain=1.0, noise_key=1))
     assert not np.array_equal(first, develop(picture, noisy, gain=1.0, noise_key=2))
     assert first.astype(float).std() == pytest.approx(0.02 * 255, rel=0.1)
-
-
-def test_the_kernel_computes_what_python_computes() -> None:
-    picture = np.random.default_rng(1).random((6, 5, 3)).astype(np.float32)
-    look = style(3, 1)
-    rows, columns = taps(6, look.blur, look.resolution), taps(5, look.blur, look.resolution)
-    out = np.empty((6, 5, 3), np.uint8)
-    knobs = np.array([look.saturation, look.contrast, 0.0], np.float32)
-    kernel = styles._develop  # pyright: ignore[reportPrivateUsage]
-    kernel.py_func(
-        picture, rows.start, rows.weight, columns.start, columns.weight, look.balance, knobs, 0,
-        styles._TONE, out,  # pyright: ignore[reportPrivateUsage]
-    )  # fmt: skip
-    unexposed = Style(**{**vars(look), "exposure": 1.0, "noise": 0.0})
-    np.testing.assert_array_equal(out, develop(picture, unexposed, gain=1.0, noise_key=0))
 
 
 def test_styles_are_mild_and_differ() -> None:

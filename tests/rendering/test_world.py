@@ -3,18 +3,20 @@
 import pytest
 
 from resight.cluster.errors import UserError
+from resight.datasets.records import Split
 from resight.rendering.world import PARTS, SPLITS, WORLDS, find_split, find_world, identities, images, units
 
 
-def _pids(world: str, split: str, part: str) -> set[int]:
-    return set(identities(WORLDS[world], split, part))  # pyright: ignore[reportArgumentType]
+def _pids(world: str, split: str, part: Split) -> set[int]:
+    return set(identities(WORLDS[world], split, part))
 
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize(("world", "each"), [("micro", 12), ("tiny", 24)])
 def test_sizes(world: str, each: int, split: str) -> None:
     size = WORLDS[world]
-    for part, people in (("train", size.train), ("val", size.val)):
+    counts: dict[Split, int] = {"train": size.train, "val": size.val}
+    for part, people in counts.items():
         assert len(_pids(world, split, part)) == people
         assert all(len(list(images(size, split, part, pid))) == each for pid in _pids(world, split, part))
     pid = min(_pids(world, split, "query"))
@@ -24,7 +26,8 @@ def test_sizes(world: str, each: int, split: str) -> None:
 
 
 def test_people_of_parts_and_splits_are_different_people() -> None:
-    groups = [_pids("tiny", split, part) for split in SPLITS for part in ("train", "val", "query")]
+    parts: tuple[Split, ...] = ("train", "val", "query")
+    groups = [_pids("tiny", split, part) for split in SPLITS for part in parts]
     assert sum(map(len, groups)) == len(set[int]().union(*groups))
     assert _pids("tiny", "base", "query") == _pids("tiny", "base", "gallery")
 

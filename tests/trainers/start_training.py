@@ -1,4 +1,4 @@
-"""Start a training run in a process of its own: `python start_training.py CONFIG.yaml OUT`, also under torchrun."""
+"""Start training in a process of its own, also under torchrun: `start_training.py CONFIG OUT [BACKEND WORKERS]`."""
 
 import sys
 from pathlib import Path
@@ -7,4 +7,6 @@ from resight.trainers.config import load_yaml
 from resight.trainers.train import train
 
 if __name__ == "__main__":
-    train(load_yaml(Path(sys.argv[1])), out=Path(sys.argv[2]))
+    config, out, *where = sys.argv[1:]
+    backend, workers = where or ("local", "1")
+    train(load_yaml(Path(config)), out=Path(out), backend=backend, workers=int(workers))  # type: ignore[arg-type]

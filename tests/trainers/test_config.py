@@ -3,7 +3,7 @@
 import dataclasses
 import pickle
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -235,7 +235,8 @@ def test_every_field_of_every_component_is_documented() -> None:
 
     def undocumented(kind: Any) -> list[str]:
         text = kind.__doc__ or ""
-        inner = [hint for hint in schema.fields_of(kind).values() if dataclasses.is_dataclass(hint)]
+        hints = [part for hint in schema.fields_of(kind).values() for part in (hint, *get_args(hint))]
+        inner = [hint for hint in hints if dataclasses.is_dataclass(hint)]
         missing = [f"{kind.__name__}.{name}" for name in schema.fields_of(kind) if name not in text]
         return missing + [name for part in inner for name in undocumented(part)]
 

@@ -35,7 +35,8 @@ class _Pictures:
 
     def __init__(self, images: np.ndarray) -> None:
         self.stored = images
-        self.index = SimpleNamespace(key=np.array([f"{len(images) - row:04d}" for row in range(len(images))]))
+        keys = np.array([f"{len(images) - row:04d}" for row in range(len(images))])
+        self.index = SimpleNamespace(key=keys, camid=np.arange(len(images)) % 5)
 
     def images(self, rows: Any) -> list[np.ndarray]:
         return [self.stored[row] for row in rows]
@@ -87,6 +88,29 @@ def test_a_data_set_is_embedded_in_the_order_asked_for() -> None:
     ascending = embedder.embed_dataset(dataset, np.sort(rows))
     np.testing.assert_array_equal(ascending, features[np.argsort(rows, kind="stable")])
     assert np.isclose(features[3], features[4]).all()
+
+
+def test_cameras_reach_the_method_under_their_numbers_in_training() -> None:
+    """TransReID adds a vector for each; those of another data set, and one that training has not seen, get the mean."""
+    config = with_overrides(
+        recipe("transreid", "tiny"), {"model.width": 12, "model.depth": 2, "augment.interpolation": "linear"}
+    )
+    cameras = ("elsewhere/2", "pictures/3", "pictures/1")
+    shape = DataShape(num_classes=5, num_cameras=3, height=128, width=64, cameras=cameras)
+    embedder = Embedder(config, method_of(config).build(config, shape), shape, chunk=4)
+    images = _images(10)
+    features = embedder.embed_dataset(cast(Dataset, _Pictures(images)), np.arange(10))
+    known = [{1: 2, 3: 1}.get(row % 5, -1) for row in range(10)]
+    np.testing.assert_allclose(features, embedder.embed(images, known), rtol=1e-4, atol=1e-6)
+    unknown = embedder.embed(images)
+    alike = np.isclose(features, unknown, rtol=1e-4, atol=1e-6).all(axis=1)
+    assert alike.tolist() == [number < 0 for number in known]
+
+
+def test_one_camera_for_each_image_or_none() -> None:
+    with pytest.raises(UserError, match=r"3 images, and camids has the shape \(2,\)") as caught:
+        _embedder().embed(_images(3), [0, 1])
+    assert caught.value.where == "camids"
 
 
 def test_float64_networks_embed_too() -> None:

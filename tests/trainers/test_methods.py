@@ -10,7 +10,7 @@ import torch
 from resight.datasets.batch import Batch
 from resight.trainers.config import Config, with_overrides
 from resight.trainers.methods import METHODS, method_of
-from resight.trainers.methods.method import DataShape, Models, labels_of
+from resight.trainers.methods.method import DataShape, Models, Views, labels_of
 from resight.trainers.optim import make_optimizer
 from resight.trainers.recipes import recipe
 from tests.reference import losses as reference
@@ -124,7 +124,7 @@ def test_embedding_is_the_normalised_feature_after_the_neck() -> None:
     models.eval()
     images = _batch([0] * 3, seed=4).images
     with torch.no_grad():
-        got = METHOD.embed(models, images, SMALL)
+        got = METHOD.embed(models, Views(images=images, camids=torch.full((3,), -1)), SMALL)
         after = models["neck"](models["backbone"](images).mean((2, 3)))
     torch.testing.assert_close(got, after / after.norm(dim=1, keepdim=True))
     torch.testing.assert_close(got.norm(dim=1), torch.ones(3))

@@ -1,5 +1,6 @@
 """Backbones against torchvision's, weight for weight, and the published names against ours."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from resight.cluster.errors import UserError
-from resight.trainers.config import with_overrides
 from resight.trainers.models.build import build_backbone
 from resight.trainers.models.ibn import InstanceBatchNorm
 from resight.trainers.models.resnet import STAGES, ResNet, ResNetConfig
@@ -204,13 +204,14 @@ def test_files_that_are_not_plain_tensors_are_refused(tmp_path: Path, monkeypatc
 
 
 def test_nothing_is_downloaded_unless_it_is_allowed() -> None:
-    paper = recipe("strong_baseline", "paper")
+    paper = recipe("strong_baseline", "paper").model
+    assert isinstance(paper, ResNetConfig)
     with pytest.raises(UserError, match=r"model\.download is 'never'") as caught:
-        build_backbone(paper.model)
+        build_backbone(paper)
     assert caught.value.where == "model.weights"
-    allowed = with_overrides(paper, {"model.weights": "timm:resnet50x", "model.download": "allow"})
+    allowed = dataclasses.replace(paper, weights="timm:resnet50x", download="allow")
     with pytest.raises(UserError, match="timm has no model"):
-        build_backbone(allowed.model)
+        build_backbone(allowed)
 
 
 def test_a_named_download_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,18 @@ from typing import Any, get_args
 import pytest
 
 from resight.cluster.errors import UserError
+from resight.datasets.augment import AugmentConfig
 from resight.trainers.config import Size, parse_yaml
 from resight.trainers.methods import METHODS
+from resight.trainers.methods.transreid import TransReID
+from resight.trainers.models.resnet import ResNetConfig
+from resight.trainers.models.vit import VitConfig
 from resight.trainers.optim import lr_at
 from resight.trainers.recipes import RECIPES, recipe
 from resight.trainers.recipes.strong_baseline import strong_baseline
+from resight.trainers.recipes.transreid import transreid
 from tests.golden import golden_configs, golden_curves
-from tests.reference.schedules import STRONG_BASELINE
+from tests.reference.schedules import STRONG_BASELINE, TRANSREID
 
 AGAIN = "run `python -m tests.golden` and look at the difference"
 
@@ -51,12 +56,33 @@ def test_strong_baseline_is_the_published_one() -> None:
         0.5,
     )
     assert (config.sampler.ids_per_batch, config.sampler.images_per_id) == (16, 4)
+    assert isinstance(config.model, ResNetConfig)
     assert (config.model.depth, config.model.last_stride, config.model.ibn) == (50, 1, "none")
     assert (config.method.identity.smoothing, config.method.triplet.margin) == (0.1, 0.3)
     assert (config.optim.kind, config.optim.lr, config.optim.weight_decay) == ("adam", 3.5e-4, 5e-4)
     assert (config.optim.bias_lr_scale, config.optim.undecayed, config.run.epochs) == (1.0, "none", 120)
     for epoch, wanted in STRONG_BASELINE.items():
         assert lr_at(config.schedule, config.optim, epoch - 1) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_transreid_is_the_published_one() -> None:
+    config = transreid("paper")
+    assert config.augment == AugmentConfig(
+        height=256, width=128, flip=0.5, pad=10, interpolation="cubic", mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5), erase=0.5, erase_area=(0.02, 1 / 3), erase_tries=10, erase_fill="noise",
+    )  # fmt: skip
+    assert (config.sampler.ids_per_batch, config.sampler.images_per_id) == (16, 4)
+    assert isinstance(config.model, VitConfig)
+    assert (config.model.width, config.model.depth, config.model.heads, config.model.mlp_ratio) == (768, 12, 12, 4)
+    assert (config.model.patch, config.model.stride, config.model.drop_path) == (16, 16, 0.1)
+    assert (config.method.identity.smoothing, config.method.triplet.margin) == (0.0, None)
+    assert isinstance(config.method, TransReID)
+    assert (config.method.jpm_branches, config.method.jpm_shift, config.method.jpm_groups) == (4, 5, 2)
+    assert (config.method.sie, config.method.sie_factor, config.method.neck_feature) == ("camera", 3.0, "before")
+    assert (config.optim.kind, config.optim.lr, config.optim.momentum) == ("sgd", 0.008, 0.9)
+    assert (config.optim.weight_decay, config.optim.bias_lr_scale, config.run.epochs) == (1e-4, 2.0, 120)
+    for epoch, wanted in TRANSREID.items():
+        assert lr_at(config.schedule, config.optim, epoch - 1) == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 12, 24, 60, 121])

@@ -1,7 +1,7 @@
 """The real loop against the frozen curve: `fit` adds nothing to the method's own arithmetic."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from resight.trainers.fit import fit
 from resight.trainers.methods import METHODS
 from resight.trainers.methods.method import DataShape, Models
 from resight.trainers.recipes.strong_baseline import strong_baseline
+from resight.trainers.recipes.transreid import transreid
 from tests.golden import golden_curves
 
 STEPS = 6
@@ -24,6 +25,7 @@ STEPS = 6
 
 class _Data:
     num_classes, num_cameras, steps_per_epoch = golden_curves.CLASSES, 2, golden_curves.STEPS_PER_EPOCH
+    cameras = ("golden/0", "golden/1")
 
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
         shape = DataShape(num_classes=golden_curves.CLASSES, num_cameras=2, height=128, width=64)
@@ -58,20 +60,21 @@ class _Context:
         return Notice.STOP if self.asked == STEPS else Notice.NONE
 
 
-def test_fit_follows_the_frozen_curve(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = METHODS["strong_baseline"]
+@pytest.mark.parametrize("recipe", [strong_baseline, transreid])
+def test_fit_follows_the_frozen_curve(recipe: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_overrides(recipe("tiny", epochs=24), {"engine.precision": "float64", "engine.device": "cpu"})
+    method = METHODS[config.method.kind]
 
     def filled(config: Config, shape: DataShape) -> Models:
         models = method.build(config, shape).double()
         golden_curves.fill(models)
         return models
 
-    monkeypatch.setitem(METHODS, "strong_baseline", dataclasses.replace(method, build=filled))
-    config = with_overrides(strong_baseline("tiny", epochs=24), {"engine.precision": "float64", "engine.device": "cpu"})
+    monkeypatch.setitem(METHODS, config.method.kind, dataclasses.replace(method, build=filled))
     context = _Context()
     result = fit(config, _Data(), open_engine(config.engine, world=1), context)
     assert not result.finished
-    frozen = (golden_curves.FOLDER / "strong_baseline-tiny.txt").read_text().splitlines()[:STEPS]
+    frozen = (golden_curves.FOLDER / f"{config.recipe}-tiny.txt").read_text().splitlines()[:STEPS]
     assert len(context.steps) == STEPS
     for line, event in zip(frozen, context.steps, strict=True):
         got = {"step": event["step"], "lr": event["lr"], "total": event["total"], **event["losses"]}

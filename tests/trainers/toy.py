@@ -39,6 +39,7 @@ class ToyData:
     """Noisy stripes, one width a class; the whole batch is made and the rank's slice cut out."""
 
     num_classes, num_cameras = CLASSES, CAMERAS
+    cameras = tuple(f"toy/{camid}" for camid in range(CAMERAS))
 
     def __init__(self, config: Config, *, steps: int = 3, poison: Position | None = None) -> None:
         self.steps_per_epoch = steps

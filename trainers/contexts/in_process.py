@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 import torch.distributed as dist
 
 from resight.trainers.checkpoint import Position
@@ -56,6 +57,8 @@ def joined(where: Place, *, cuda: bool) -> Generator[None]:
         return
     if os.environ.get("MASTER_ADDR") in _LOOPBACK:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if cuda:
+        torch.cuda.set_device(where.local_rank % torch.cuda.device_count())
     dist.init_process_group("nccl" if cuda else "gloo", rank=where.rank, world_size=where.world)
     try:
         yield

@@ -30,7 +30,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from resight.cluster.errors import UserError
 from resight.trainers.checkpoint import Position
-from resight.trainers.config import Config, fingerprint, from_dict, to_dict
+from resight.trainers.config import Config, EngineConfig, fingerprint, from_dict, to_dict
 from resight.trainers.contexts.context import Notice, Write
 from resight.trainers.contexts.in_process import Place
 from resight.trainers.contexts.recorder import Recorder
@@ -46,6 +46,9 @@ _ENVIRONMENT: Final = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
 }
 """How often the controller looks after its workers, which also bounds how fast reports return; seconds."""
+
+_ALONE: Final = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_METRICS_ENABLED": "0"}
+"""For a private cluster on one machine: nobody takes nodes from it or reads its gauges, and each costs a process."""
 
 _ASK_EVERY: Final = 8
 """Steps between questions for preemptions: each is a barrier over the workers of about 5 ms."""
@@ -93,28 +96,35 @@ class RayTrain:
         return Notice.STOP if self._stop else Notice.NONE
 
 
-def fit_on_ray(config: Config, run: RunFolder, *, workers: int) -> None:
-    """Train on `workers` workers of the Ray cluster this process is connected to; the result is in the run folder.
+def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool) -> None:
+    """Train on workers of the Ray cluster this process is connected to; the result is in the run folder.
+
+    Args:
+        config: the whole configuration, its paths absolute.
+        run: the run folder, which all nodes share.
+        workers: how many.
+        private: whether the cluster was started for this run, on this machine.
 
     Raises:
         NonFiniteLoss: as `fit`.
         UserError: when workers failed more often than is survived.
     """
-    gpu = config.engine.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= workers
-    if not gpu:
-        config = replace(config, engine=replace(config.engine, device="cpu"))
+    gpu = _on_gpu(config.engine, workers)
+    config = replace(config, engine=replace(config.engine, device="cuda" if gpu else "cpu"))
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"config": to_dict(config), "fingerprint": fingerprint(config), "run": str(run.path)},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker=_resources(config, gpu)),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": 1, **({"GPU": 1} if gpu else {})}
+        ),
         run_config=RunConfig(
             name=f"attempt-{run.attempts() + 1:03d}-{uuid.uuid4().hex[:6]}",
             storage_path=str(run.path / "ray"),
             failure_config=FailureConfig(max_failures=MAX_FAILURES, controller_failure_limit=5),
         ),
     )
-    with _settings():
+    with _settings(_ENVIRONMENT | (_ALONE if private else {})):
         _raise_if_told(_fitted(trainer))
 
 
@@ -131,8 +141,9 @@ def _worker(sent: Mapping[str, Any]) -> dict[str, str] | None:
     return None
 
 
-def _resources(config: Config, gpu: bool) -> dict[str, float]:
-    return {"CPU": 1.0, "GPU": 1.0} if gpu else {"CPU": 1.0}
+def _on_gpu(engine: EngineConfig, workers: int) -> bool:
+    """Tell whether each worker gets a GPU; "cuda" asks for them even where none has been started yet."""
+    return engine.device == "cuda" or (engine.device == "auto" and ray.cluster_resources().get("GPU", 0) >= workers)
 
 
 def _fitted(trainer: TorchTrainer) -> dict[str, str] | None:
@@ -145,7 +156,7 @@ def _fitted(trainer: TorchTrainer) -> dict[str, str] | None:
             if isinstance(failure, UserError):
                 raise failure from error
         raise UserError(
-            f"training failed, {MAX_FAILURES} restarts included: {_gist(failures, error)}",
+            f"training on Ray failed: {_gist(failures, error)}",
             cure="start the same command again to go on from the last checkpoint",
         ) from error
 
@@ -153,7 +164,8 @@ def _fitted(trainer: TorchTrainer) -> dict[str, str] | None:
 def _gist(failures: Mapping[int, Exception], error: Exception) -> str:
     if not failures:
         return str(error).strip()
-    return "; ".join(f"rank {rank}: {str(failure).strip().splitlines()[-1]}" for rank, failure in failures.items())
+    last = (f"rank {rank}: {str(failure).strip().splitlines()[-1]}" for rank, failure in failures.items())
+    return f"workers were lost more than {MAX_FAILURES} times; the last time {'; '.join(last)}"
 
 
 def _raise_if_told(returned: dict[str, str] | None) -> None:
@@ -162,10 +174,10 @@ def _raise_if_told(returned: dict[str, str] | None) -> None:
 
 
 @contextmanager
-def _settings() -> Generator[None]:
-    """Set what Ray Train reads from the driver's environment; put that and Ctrl-C's handler back afterwards."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+def _settings(wanted: Mapping[str, str]) -> Generator[None]:
+    """Set what Ray Train reads from the environment, where the user did not; put it and Ctrl-C's handler back."""
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update({name: os.environ.get(name, value) for name, value in wanted.items()})
     main = threading.current_thread() is threading.main_thread()
     interrupt = signal.getsignal(signal.SIGINT)
     try:

@@ -9,15 +9,7 @@ from resight.trainers.engines.ddp import DdpEngine
 from resight.trainers.engines.engine import Engine
 from resight.trainers.engines.single import SingleEngine
 
-__all__ = ["ENGINES", "open_engine"]
-
-
-def _single(config: EngineConfig, world: int, local_rank: int) -> Engine:
-    if world > 1:
-        raise UserError(
-            f"engine.kind 'single' cannot use {world} workers", where="engine.kind", cure="set engine.kind to ddp"
-        )
-    return SingleEngine(config)
+__all__ = ["ENGINES", "check_engine", "open_engine"]
 
 
 def _ddp(config: EngineConfig, world: int, local_rank: int) -> Engine:
@@ -25,19 +17,25 @@ def _ddp(config: EngineConfig, world: int, local_rank: int) -> Engine:
     return DdpEngine(config, local_rank) if world > 1 else SingleEngine(config)
 
 
-def _deepspeed(config: EngineConfig, world: int, local_rank: int) -> Engine:
-    raise UserError(
-        "engine.kind 'deepspeed' is not there yet",
-        where="engine.kind",
-        cure="set engine.kind to ddp; it computes the same for any model that fits one device",
-    )
-
-
 ENGINES: Final[dict[str, Callable[[EngineConfig, int, int], Engine]]] = {
-    "single": _single,
+    "single": lambda config, world, local_rank: SingleEngine(config),
     "ddp": _ddp,
-    "deepspeed": _deepspeed,
 }
+"""From (config, world, local rank) to an engine, by kind."""
+
+
+def check_engine(config: EngineConfig, *, world: int) -> None:
+    """Raise `UserError` when the engine that `config.kind` names cannot serve `world` workers, or is not there yet."""
+    if config.kind not in ENGINES:
+        raise UserError(
+            f"engine.kind {config.kind!r} is not there yet",
+            where="engine.kind",
+            cure="set engine.kind to ddp; it computes the same for any model that fits one device",
+        )
+    if config.kind == "single" and world > 1:
+        raise UserError(
+            f"engine.kind 'single' cannot use {world} workers", where="engine.kind", cure="set engine.kind to ddp"
+        )
 
 
 def open_engine(config: EngineConfig, *, world: int, local_rank: int = 0) -> Engine:
@@ -49,6 +47,7 @@ def open_engine(config: EngineConfig, *, world: int, local_rank: int = 0) -> Eng
         local_rank: this worker's number on its machine.
 
     Raises:
-        UserError: when the kind cannot serve `world` workers, or is not there yet.
+        UserError: as `check_engine`.
     """
+    check_engine(config, world=world)
     return ENGINES[config.kind](config, world, local_rank)

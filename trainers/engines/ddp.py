@@ -60,7 +60,9 @@ class DdpEngine:
         weights, state = copy.deepcopy((whole.state_dict(), whole.state))
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             idle = self._without_gradient(whole, batch)
-            self._wrapped = DistributedDataParallel(whole, broadcast_buffers=False, find_unused_parameters=bool(idle))
+            self._wrapped = DistributedDataParallel(
+                whole, forward_sync_buffers=False, find_unused_parameters=bool(idle)
+            )
             for _ in range(2):
                 self._pass(self._wrapped, batch)
         whole.load_state_dict(weights)

@@ -5,7 +5,7 @@ Source: design of this project; each method's file names its paper.
 
 from typing import TYPE_CHECKING, Final
 
-from resight.trainers.methods import strong_baseline
+from resight.trainers.methods import strong_baseline, transreid
 from resight.trainers.methods.method import Method
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ __all__ = ["METHODS", "method_of"]
 
 METHODS: Final[dict[str, Method]] = {
     "strong_baseline": strong_baseline.METHOD,
+    "transreid": transreid.METHOD,
 }
 """Every method by the `kind` of its settings."""
 

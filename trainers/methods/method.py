@@ -7,7 +7,7 @@
                   parts = losses(models, whole, batch, config, state)
                   sum(weights(config)[key] * part).backward(); optimiser step
                   update(models, state, config), where given
-    at test:      embed(models, images, config)
+    at test:      embed(models, views, config)
 
 Heads with batch statistics (BNNeck) live in `losses`, after the gathering: they see the whole logical batch on every
 rank, so they are plain layers and the result is the same for any number of workers.
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from resight.datasets.batch import Batch
@@ -27,7 +28,7 @@ from resight.datasets.batch import Batch
 if TYPE_CHECKING:
     from resight.trainers.config import Config
 
-__all__ = ["DataShape", "Method", "Models", "State", "labels_of", "seeded"]
+__all__ = ["DataShape", "Method", "Models", "State", "Views", "labels_of", "seeded"]
 
 Models = nn.ModuleDict
 """One entry a network or head; methods with two networks or averaged copies have more."""
@@ -44,12 +45,27 @@ class DataShape:
         num_classes: training identities, K.
         num_cameras: cameras, numbered 0 to num_cameras - 1.
         height, width: of the network's input in pixels.
+        cameras: name of each camera, "data set/camid", by number; () where nobody knows them.
     """
 
     num_classes: int
     num_cameras: int
     height: int
     width: int
+    cameras: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """What is embedded at test: images, and what is known of them besides.
+
+    Attributes:
+        images: (b, 3, H, W) resized and normalised.
+        camids: (b,) cameras as `DataShape` numbers them; -1 for a camera that was not trained on, or not known.
+    """
+
+    images: Float[Tensor, "b 3 h w"]
+    camids: Int64[Tensor, " b"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +77,7 @@ class Method:
         features: (models, batch, config) -> this rank's (b, ...) tensors by name.
         losses: (models, gathered features (L, ...), batch, config, state) -> unweighted scalars; keys name metrics.
         weights: config -> weight of each loss, same keys.
-        embed: (models in eval mode, images (b, 3, H, W), config) -> (b, D), L2-normalised.
+        embed: (models in eval mode, views of b images, config) -> (b, D), L2-normalised.
         initial_state: (models, config, shape) -> state.
         relabel: pseudo labels before an epoch; None where labels are given.
         update: (models, state, config) after each optimiser step, e.g. averaged copies; None where nothing follows.
@@ -71,7 +87,7 @@ class Method:
     features: "Callable[[Models, Batch, Config], dict[str, Tensor]]"
     losses: "Callable[[Models, dict[str, Tensor], Batch, Config, State], dict[str, Tensor]]"
     weights: "Callable[[Config], dict[str, float]]"
-    embed: "Callable[[Models, Tensor, Config], Tensor]"
+    embed: "Callable[[Models, Views, Config], Tensor]"
     initial_state: "Callable[[Models, Config, DataShape], State]"
     relabel: None = None
     update: "Callable[[Models, State, Config], None] | None" = None

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resight.datasets.batch import Batch
-from resight.trainers.checks import at_least
+from resight.trainers.checks import at_least, of_kind
 from resight.trainers.losses.identity import IdentityConfig, identity_loss
 from resight.trainers.losses.triplet import TripletConfig, triplet_loss
-from resight.trainers.methods.method import DataShape, Method, Models, State, labels_of, seeded
+from resight.trainers.methods.method import DataShape, Method, Models, State, Views, labels_of, seeded
 from resight.trainers.models.build import build_backbone
+from resight.trainers.models.resnet import ResNetConfig
 
 if TYPE_CHECKING:
     from resight.trainers.config import Config
@@ -60,9 +61,9 @@ class StrongBaseline:
 def build(config: "Config", shape: DataShape) -> Models:
     """Return backbone, neck and classifier, seeded by `config.seed`."""
     with seeded(config.seed):
-        backbone = build_backbone(config.model)
+        backbone = build_backbone(of_kind("model", config.model, ResNetConfig))
         classifier = nn.Linear(backbone.dim, shape.num_classes, bias=False)
-        nn.init.normal_(classifier.weight, std=config.method.classifier_std)
+        nn.init.normal_(classifier.weight, std=_settings(config).classifier_std)
     neck = nn.BatchNorm1d(backbone.dim)
     neck.bias.requires_grad_(False)
     return Models({"backbone": backbone, "neck": neck, "classifier": classifier})
@@ -77,27 +78,32 @@ def losses(
     models: Models, gathered: dict[str, Tensor], batch: Batch, config: "Config", state: State
 ) -> dict[str, Tensor]:
     """Return the identity and triplet losses of the logical batch."""
-    labels = labels_of(batch)
+    settings, labels = _settings(config), labels_of(batch)
     logits = models["classifier"](models["neck"](gathered["global"]))  # (L, K)
     return {
-        "id": identity_loss(logits, labels, config.method.identity),
-        "triplet": triplet_loss(gathered["global"], labels, config.method.triplet),
+        "id": identity_loss(logits, labels, settings.identity),
+        "triplet": triplet_loss(gathered["global"], labels, settings.triplet),
     }
 
 
 def weights(config: "Config") -> dict[str, float]:
     """Return the weight of each loss."""
-    return {"id": config.method.identity_weight, "triplet": config.method.triplet_weight}
+    settings = _settings(config)
+    return {"id": settings.identity_weight, "triplet": settings.triplet_weight}
 
 
-def embed(models: Models, images: Tensor, config: "Config") -> Float[Tensor, "b c"]:
+def embed(models: Models, views: Views, config: "Config") -> Float[Tensor, "b c"]:
     """Return the feature after BNNeck, L2-normalised: Euclidean order is cosine order."""
-    return F.normalize(models["neck"](_pooled(models, images)), dim=1)
+    return F.normalize(models["neck"](_pooled(models, views.images)), dim=1)
 
 
 def initial_state(models: Models, config: "Config", shape: DataShape) -> State:
     """Return no state: this method remembers nothing."""
     return {}
+
+
+def _settings(config: "Config") -> StrongBaseline:
+    return of_kind("method", config.method, StrongBaseline)
 
 
 def _pooled(models: Models, images: Tensor) -> Float[Tensor, "b c"]:

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from resight.cluster.errors import UserError
 
-__all__ = ["load_weights", "published_names"]
+__all__ = ["fill", "load_weights", "published_names", "read_weights"]
 
 _WRAPPERS: Final = ("module.", "model.", "backbone.", "base.")
 _NUMBERED: Final = {"0": "conv1", "1": "bn1", "3": "layer1", "4": "layer2", "5": "layer3", "6": "layer4"}
 _HEADS: Final = ("fc.", "classifier.", "bottleneck.", "heads.", "feat.", "feat_bn.", "pixel_mean", "pixel_std")
 _COUNTER: Final = "num_batches_tracked"
 _TIMM: Final = "timm:"
+_CURE: Final = "set model.depth, model.width and model.ibn to those of the weights"
 
 
 def load_weights(backbone: nn.Module, source: str, *, allow_download: bool) -> None:
@@ -38,8 +39,21 @@ def load_weights(backbone: nn.Module, source: str, *, allow_download: bool) -> N
     Raises:
         UserError: when the source does not exist or is not allowed, or a key or shape does not fit.
     """
-    tensors = _download(source, allow_download) if source.startswith(_TIMM) else _read(Path(source))
-    _fill(backbone, published_names(tensors), source)
+    tensors = read_weights(source, allow_download=allow_download)
+    fill(backbone, published_names(tensors), source, cure=_CURE)
+
+
+def read_weights(source: str, *, allow_download: bool) -> dict[str, Tensor]:
+    """Return published weights under their own names.
+
+    Args:
+        source: "timm:NAME", or the path of a .safetensors file or a torch file that holds plain tensors.
+        allow_download: whether a named download may go out to the network.
+
+    Raises:
+        UserError: when the source does not exist, cannot be read or is not allowed.
+    """
+    return _download(source, allow_download) if source.startswith(_TIMM) else _read(Path(source))
 
 
 def published_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -65,8 +79,19 @@ def _bare(name: str) -> str:
     return _NUMBERED.get(first, first) + dot + rest
 
 
-def _fill(backbone: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    wanted = backbone.state_dict()
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *, cure: str) -> None:
+    """Fill `network` with tensors that carry its names; counters of batch norms may be left out.
+
+    Args:
+        network: whose every other name and shape must be there, and no other.
+        tensors: the new values.
+        source: where they are from, for the message.
+        cure: what to do when they do not fit.
+
+    Raises:
+        UserError: with the list of names that are missing, not known or of another shape.
+    """
+    wanted = network.state_dict()
     missing = [name for name in wanted if name not in tensors and not name.endswith(_COUNTER)]
     extra = [name for name in tensors if name not in wanted]
     unlike = [
@@ -78,11 +103,11 @@ def _fill(backbone: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
         lists = (("missing", missing), ("not known", extra), ("of another shape", unlike))
         problem = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in lists if names)
         raise UserError(
-            f"the weights do not fit the backbone: {problem}",
+            f"the weights do not fit the network: {problem}",
             where=source,
-            cure="set model.depth, model.width and model.ibn to those of the weights",
+            cure=cure,
         )
-    backbone.load_state_dict(wanted | tensors)
+    network.load_state_dict(wanted | dict(tensors))
 
 
 def _some(names: list[str], most: int = 8) -> str:
@@ -127,5 +152,5 @@ def _download(source: str, allowed: bool) -> dict[str, Tensor]:
 
     name = source.removeprefix(_TIMM)
     if not timm.is_model(name):
-        raise UserError(f"timm has no model {name!r}", where="model.weights", cure="see timm.list_models('resnet*')")
+        raise UserError(f"timm has no model {name!r}", where="model.weights", cure="see timm.list_models()")
     return timm.create_model(name, pretrained=True).state_dict()

@@ -6,11 +6,13 @@ from typing import Final
 from resight.cluster.errors import UserError, did_you_mean
 from resight.trainers.config import Config, Size
 from resight.trainers.recipes.strong_baseline import strong_baseline
+from resight.trainers.recipes.transreid import transreid
 
 __all__ = ["RECIPES", "recipe"]
 
 RECIPES: Final[dict[str, Callable[[Size], Config]]] = {
     "strong_baseline": strong_baseline,
+    "transreid": transreid,
 }
 """Every recipe by name."""
 

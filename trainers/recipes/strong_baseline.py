@@ -23,10 +23,10 @@ _MODELS: dict[Size, ResNetConfig] = {
 def strong_baseline(size: Size = "paper", *, epochs: int | None = None) -> Config:
     """Bag of tricks and a strong baseline for person re-identification (Luo et al. 2019).
 
-    Expected (paper, one run, mAP / rank-1): Market-1501 85.7 / 94.1, DukeMTMC-reID 75.9 / 86.2 with size paper.
-    Cost: paper, 120 epochs of Market-1501 (12,936 images, 64 a step), about two hours on one GPU of 2019;
-    tiny, a step of 64 takes about 0.1 s on one CPU core.
-    Command: resight train strong_baseline --data.sources market1501 --model.download allow
+    Expected (the paper's Table 1, mAP / rank-1): Market-1501 85.7 / 94.1 with size paper; not yet repeated here.
+    Cost: paper is 120 epochs of Market-1501 (12,936 images, 64 a step) on a GPU; tiny takes about 0.1 s for a step of
+    64 on one CPU core.
+    Command: resight train strong_baseline --data data/market --out runs/market --model.download allow
 
     Sizes: paper is as published, ResNet-50 from ImageNet at 256x128; small is ResNet-18 from scratch at 128x64; tiny is
     ResNet-10 of width 16 from scratch at 128x64. The smaller two go the same code paths; trained from scratch, they

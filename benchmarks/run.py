@@ -1,0 +1,64 @@
+"""Run every benchmark and write what they print to one page.
+
+    python benchmarks/run.py --out docs/benchmarks.md
+
+Needs the demo's folder (`make demo`) for the comparison of resizing; says so and goes on when it is not there.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+CLAIMS = {
+    "Evaluation, one thread": ["evaluation.py", "--threads", "1"],
+    "Evaluation, two threads": ["evaluation.py", "--threads", "2"],
+    "Input pipeline": ["input_pipeline.py"],
+    "Rendering": ["rendering.py"],
+    "A training step of a vision transformer": ["vit_step.py"],
+    "Resizing by OpenCV and PIL": ["resizing.py"],
+}
+"""Title -> script and its arguments."""
+
+
+def machine() -> str:
+    cpu = next(
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    )
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "numpy", "numba", "ray", "opencv-python-headless")
+    )
+    return (
+        f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}; {time.strftime('%Y-%m-%d')}."
+    )
+
+
+def measured(words: list[str]) -> str:
+    done = subprocess.run([sys.executable, str(HERE / words[0]), *words[1:]], capture_output=True, text=True)
+    return done.stdout.rstrip() if done.returncode == 0 else f"not measured: {done.stderr.strip().splitlines()[-1]}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    parts = [
+        "# Benchmarks",
+        "Written by `make bench`. What is claimed are ratios to a named reference in the same run.",
+        machine(),
+    ]
+    for title, words in CLAIMS.items():
+        print(title, flush=True)
+        parts += [f"## {title}", f"`python benchmarks/{' '.join(words)}`", f"```text\n{measured(words)}\n```"]
+    options.out.write_text("\n\n".join(parts) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

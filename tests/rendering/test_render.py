@@ -1,0 +1,117 @@
+"""Rendering a world: counts, disjoint people and clothes, equal bytes, resuming, and errors that can be mended."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resight.cluster.errors import UserError
+from resight.cluster.pool import InProcess, RayActors
+from resight.cluster.progress import Step
+from resight.cluster.session import Session
+from resight.datasets.dataset import open_dataset
+from resight.rendering.preview import contact_sheet, sheet_png
+from resight.rendering.render import render_world
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    render_world("micro", seed=0, out=folder)
+    return folder
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Checksums of everything readers see; commit records tell who made it when."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "_commits" not in path.parts]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_cards_count_what_the_world_promises(micro: Path) -> None:
+    cards = {split: open_dataset(micro / split).card for split in ("base", "clothes")}
+    for card in cards.values():
+        assert card.images == 40 * 12
+        assert [card.counts[part]["ids"] for part in ("train", "val", "query", "gallery")] == [16, 8, 16, 16]
+        assert card.made_by["renderer"]["body_sha256"]
+    assert cards["base"].counts["query"]["images"] == 32
+    assert cards["clothes"].counts["query"]["images"] == 64
+
+
+def test_query_and_gallery_of_clothes_share_people_but_no_outfit(micro: Path) -> None:
+    index = open_dataset(micro / "clothes").index
+    query, gallery = index.select(split="query"), index.select(split="gallery")
+    assert set(index.pid[query]) == set(index.pid[gallery])
+    assert not set(index.outfit[query]) & set(index.outfit[gallery])
+
+
+def test_parts_and_splits_share_no_people(micro: Path) -> None:
+    groups: list[set[int]] = []
+    for split in ("base", "clothes"):
+        index = open_dataset(micro / split).index
+        groups += [set(index.pid[index.select(split=part)].tolist()) for part in ("train", "val", "query")]
+    assert sum(map(len, groups)) == len(set[int]().union(*groups))
+
+
+def test_what_is_stored_is_an_image_with_its_labels(micro: Path) -> None:
+    dataset = open_dataset(micro / "base")
+    for row in (0, 150, 479):
+        image, mask, parts = dataset.image(row), dataset.mask(row), dataset.parts(row)
+        assert image.shape == (128, 64, 3)
+        assert mask is not None
+        assert parts is not None
+        assert mask.shape == (128, 64)
+        assert 0.08 < (mask == 255).mean() < 0.5
+        np.testing.assert_array_equal(mask > 0, parts > 0)
+
+
+def test_a_second_world_has_the_same_bytes_however_it_was_made(micro: Path, tmp_path: Path) -> None:
+    render_world("micro", seed=0, out=tmp_path, splits=("clothes",), backend=InProcess(workers=2))
+    assert _hashes(tmp_path / "clothes") == _hashes(micro / "clothes")
+
+
+@pytest.mark.ray
+def test_ray_renders_the_same_bytes(micro: Path, tmp_path: Path, ray_cluster: Session) -> None:
+    render_world("micro", seed=0, out=tmp_path, splits=("base",), backend=RayActors(workers=2))
+    assert _hashes(tmp_path / "base") == _hashes(micro / "base")
+
+
+def test_rendering_goes_on_where_it_stopped(micro: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(micro / "base", folder)
+    for lost in ("dataset.json", "index.parquet", "_commits/val-000000.json", "shards/val-000000.tar"):
+        (folder / lost).unlink()
+    steps: list[Step] = []
+    render_world("micro", seed=0, out=tmp_path, splits=("base",), progress=steps.append)
+    assert steps[0].done == 3
+    assert steps[-1].done == steps[-1].total == 4
+    assert _hashes(folder) == _hashes(micro / "base")
+
+
+def test_a_second_run_does_nothing(micro: Path) -> None:
+    steps: list[Step] = []
+    cards = render_world("micro", seed=0, out=micro, progress=steps.append)
+    assert [step.done for step in steps] == [4, 4]
+    assert [card.name for card in cards] == ["base", "clothes"]
+
+
+def test_another_seed_is_refused_in_the_same_folder(micro: Path) -> None:
+    with pytest.raises(UserError):
+        render_world("micro", seed=1, out=micro)
+
+
+def test_mistakes_are_explained_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'micro'"):
+        render_world("mikro", seed=0, out=tmp_path)
+    with pytest.raises(UserError, match="did you mean 'clothes'"):
+        render_world("micro", seed=0, out=tmp_path, splits=("base", "cloths"))
+    with pytest.raises(UserError, match="seed is -1"):
+        render_world("micro", seed=-1, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_contact_sheet_shows_people_in_rows() -> None:
+    sheet = contact_sheet("micro", seed=0, split="clothes", people=2, per_row=3)
+    assert sheet.shape == (256, 192, 3)
+    assert sheet_png(sheet).startswith(b"\x89PNG")
