@@ -15,7 +15,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -70,17 +71,15 @@ class Scene:
             self.poses.append((vertices, rest_vertices(body, betas), joints, camera))
 
 
-def ours(scene: Scene, worn: Appearance, *, labels: bool = False, supersample: int = 2) -> list[Frame]:
-    frames = []
+def ours(scene: Scene, worn: Appearance, *, labels: bool = False, supersample: int = 2) -> Iterator[Frame]:
     for vertices, rest, joints, camera in scene.poses:
         frame = render(vertices, rest, scene.body, worn, camera, Lights(), supersample=supersample)
         if labels:
             keypoints(camera, joints, vertices, scene.body, depth=frame.depth, part=frame.part)
-        frames.append(frame)
-    return frames
+        yield frame
 
 
-def reference(scene: Scene) -> Callable[..., list[np.ndarray]]:
+def reference(scene: Scene) -> Callable[..., Iterator[np.ndarray]]:
     """Return a function that draws all frames with pyrender and returns their images; with alpha on request."""
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
     np.infty = np.inf  # type: ignore[attr-defined]  # noqa: NPY201  # pyrender 0.1.45 asks for it
@@ -89,8 +88,7 @@ def reference(scene: Scene) -> Callable[..., list[np.ndarray]]:
 
     renderer = pyrender.OffscreenRenderer(WIDTH, HEIGHT)
 
-    def draw(*, alpha: bool = False, process: bool = True) -> list[np.ndarray]:
-        images: list[np.ndarray] = []
+    def draw(*, alpha: bool = False, process: bool = True) -> Iterator[np.ndarray]:
         for vertices, _, _, camera in scene.poses:
             view = pyrender.Scene(ambient_light=(0.3, 0.3, 0.3), bg_color=(0.0, 0.0, 0.0, 0.0))
             mesh = trimesh.Trimesh(vertices, scene.body.f, process=process)
@@ -101,8 +99,7 @@ def reference(scene: Scene) -> Callable[..., list[np.ndarray]]:
             view.add(pyrender.DirectionalLight(intensity=3.0), pose=pose)
             result = renderer.render(view, flags=pyrender.RenderFlags.RGBA if alpha else pyrender.RenderFlags.NONE)
             assert result is not None
-            images.append(result[0])
-        return images
+            yield result[0]
 
     return draw
 
@@ -111,10 +108,10 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
-def seconds(work: Callable[[], object], frames: int) -> tuple[float, float]:
+def seconds(work: Callable[[], Iterator[object]], frames: int) -> tuple[float, float]:
     """Return the clock's and all processors' seconds a frame."""
     clock, processor = time.perf_counter(), time.process_time()
-    work()
+    deque(work(), maxlen=0)
     return (time.perf_counter() - clock) / frames, (time.process_time() - processor) / frames
 
 
@@ -126,14 +123,14 @@ def main() -> int:
     scene, worn = Scene(capsule_body(), options.frames), outfit()
     try:
         draw = reference(scene)
-        images = draw(alpha=True)
     except Exception as error:  # noqa: BLE001  # PyOpenGL raises whatever its platform module happens to meet
         print(f"{CURE}\n  ({type(error).__name__}: {error})")
         return 2
+    images = list(draw(alpha=True))
     drawn = ours(scene, naked())
     overlaps = [overlap(frame.mask > 0, image[..., 3] > 127) for frame, image in zip(drawn, images, strict=True)]
-    ours(scene, worn, labels=True)
-    contestants: dict[str, Callable[[], object]] = {
+    deque(ours(scene, worn, labels=True), maxlen=0)
+    contestants: dict[str, Callable[[], Iterator[object]]] = {
         "usual": draw,
         "lean": lambda: draw(process=False),
         "render": lambda: ours(scene, worn),

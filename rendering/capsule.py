@@ -51,8 +51,8 @@ def _lift(height: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _trunk(b: np.ndarray) -> Tube:
     height = np.array([
-        0.790, 0.800, 0.815, 0.840, 0.870, 0.900, PELVIS, 0.965, 1.000, 1.040, 1.080, 1.120, 1.160, 1.200, 1.250, 1.290,
-        1.325, 1.352, 1.376, 1.396, 1.412, 1.430, 1.448, 1.480, _HEAD_JOINT, 1.560,
+        0.790, 0.800, 0.815, 0.840, 0.870, 0.900, PELVIS, 0.965, 1.000, 1.040, 1.080, 1.120, 1.160, 1.205, 1.250, 1.290,
+        1.325, 1.352, 1.376, 1.398, 1.430, 1.448, _HEAD_JOINT, 1.560,
     ])  # fmt: skip
     half, ahead, behind, z, square = sample(TRUNK, height).T
     girth = np.where(height < 1.44, 0.070, 0.045) * b[1]
@@ -68,7 +68,7 @@ def _trunk(b: np.ndarray) -> Tube:
         half=half * (1 + girth) + 0.010 * belly + 0.009 * chest + 0.013 * hips + 0.013 * shoulders,
         ahead=ahead * (1 + girth) + 0.025 * belly + 0.013 * chest,
         behind=behind * (1 + girth) + 0.003 * belly + 0.006 * chest + 0.006 * hips,
-        square=square, along=np.interp(height, *marks), part=part, sides=26,
+        square=square, along=np.interp(height, *marks), part=part, sides=24,
     )  # fmt: skip
 
 
@@ -82,8 +82,8 @@ def _leg_joints(b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _leg(b: np.ndarray) -> Tube:
     s = np.array([
-        -0.120, -0.100, -0.070, -0.035, 0.000, 0.040, 0.090, 0.150, 0.220, 0.300, 0.380, 0.440, 0.475, 0.500, 0.530,
-        0.570, 0.620, 0.680, 0.750, 0.830, 0.900, 0.955, 1.000, 1.055,
+        -0.120, -0.090, -0.045, 0.000, 0.050, 0.110, 0.180, 0.270, 0.360, 0.435, 0.475, 0.500, 0.535, 0.590, 0.670,
+        0.760, 0.860, 0.940, 1.000, 1.055,
     ])  # fmt: skip
     half, ahead, behind, square = sample(LEG, s).T
     hip, knee, ankle = _leg_joints(b)
@@ -93,7 +93,7 @@ def _leg(b: np.ndarray) -> Tube:
     return Tube(
         centre=hip + upper * (knee - hip) + lower * (ankle - knee), **axes(len(s), _X, _Z), at=s,
         half=half * girth + outer, ahead=ahead * girth, behind=behind * girth, square=square,
-        along=np.clip(s, 0.0, 1.0), part=np.where(s[:-1] < 0.5, PART_ID["left_thigh"], PART_ID["left_shin"]), sides=14,
+        along=np.clip(s, 0.0, 1.0), part=np.where(s[:-1] < 0.5, PART_ID["left_thigh"], PART_ID["left_shin"]), sides=12,
     )  # fmt: skip
 
 
@@ -108,8 +108,8 @@ def _arm_joints(b: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _arm(b: np.ndarray) -> Tube:
     s = np.array([
-        -0.056, -0.051, -0.040, -0.023, 0.000, 0.035, 0.080, 0.140, 0.210, 0.280, 0.340, 0.375, 0.400, 0.430, 0.470,
-        0.530, 0.610, 0.700, 0.760, 0.800, 0.830, 0.865, 0.900, 0.940, 0.975, 1.000,
+        -0.056, -0.051, -0.036, 0.000, 0.050, 0.130, 0.220, 0.310, 0.370, 0.400, 0.440, 0.520, 0.620, 0.730, 0.800,
+        0.840, 0.900, 0.950, 0.985, 1.000,
     ])  # fmt: skip
     half, ahead, behind, square = sample(ARM, s).T
     shoulder, elbow, wrist, tip = _arm_joints(b)
@@ -124,7 +124,7 @@ def _arm(b: np.ndarray) -> Tube:
         centre=shoulder + upper * (elbow - shoulder) + lower * (wrist - elbow) + hand * (tip - wrist),
         **axes(len(s), (0.9455, 0.3256, 0.0), _Z), at=s,
         half=half * girth, ahead=ahead * girth, behind=behind * girth, square=square,
-        along=np.clip(s, 0.0, 1.0), part=part, sides=12,
+        along=np.clip(s, 0.0, 1.0), part=part, sides=10,
     )  # fmt: skip
 
 
@@ -138,33 +138,30 @@ def _foot(b: np.ndarray) -> Tube:
     width = 1 + 0.03 * b[1] + 0.02 * b[9]
     return Tube(
         centre=centre, **axes(len(s), _X, _Y), at=s, half=half * width, ahead=ahead, behind=behind,
-        square=square, along=s, part=np.full(len(s) - 1, PART_ID["left_foot"]), sides=12,
+        square=square, along=s, part=np.full(len(s) - 1, PART_ID["left_foot"]), sides=10,
     )  # fmt: skip
 
 
 def _skull(b: np.ndarray) -> Tube:
-    height = np.array(
-        [1.494, 1.498, 1.506, 1.520, 1.540, 1.560, 1.580, 1.600, 1.622, 1.645, 1.667, 1.686, 1.701, 1.712, 1.718]
-    )
+    height = np.array([1.494, 1.499, 1.510, 1.530, 1.555, 1.590, 1.622, 1.645, 1.667, 1.686, 1.703, 1.714, 1.718])
     half, ahead, behind, z, square = sample(HEAD, height).T
     girth = 1 + 0.02 * b[1] * _bump(height, 1.54, 0.05)
     return Tube(
         centre=np.stack([np.zeros_like(z), _lift(height, b), z], axis=1), **axes(len(height), _X, _Z), at=height,
         half=half * girth, ahead=ahead, behind=behind, square=square, along=(1.718 - height) / (1.718 - 1.494),
-        part=np.full(len(height) - 1, PART_ID["head"]), sides=20,
+        part=np.full(len(height) - 1, PART_ID["head"]), sides=18,
     )  # fmt: skip
 
 
 def _hair(b: np.ndarray) -> Tube:
     height = np.array([
-        1.736, 1.733, 1.726, 1.713, 1.697, 1.678, 1.655, 1.630, 1.600, 1.565, 1.530, 1.490, 1.450, 1.405, 1.360, 1.315,
-        1.280,
+        1.736, 1.733, 1.724, 1.707, 1.682, 1.655, 1.625, 1.585, 1.545, 1.495, 1.440, 1.380, 1.320, 1.280,
     ])  # fmt: skip
     half, ahead, behind, z, square = sample(HAIR, height).T
     return Tube(
         centre=np.stack([np.zeros_like(z), _lift(height, b), z], axis=1), **axes(len(height), _X, _Z), at=height,
         half=half, ahead=ahead, behind=behind, square=square, along=(1.736 - height) / (1.736 - 1.280),
-        part=np.full(len(height) - 1, PART_ID["hair"]), sides=18,
+        part=np.full(len(height) - 1, PART_ID["hair"]), sides=16,
     )  # fmt: skip
 
 
@@ -252,7 +249,7 @@ def _vertex_ids(tubes: dict[str, Tube], first: dict[str, int]) -> dict[str, int]
 
 @cache
 def capsule_body() -> Body:
-    """Make the body: about 2,700 vertices, 5,300 faces; the same arrays on every machine (rounded to a micrometre)."""
+    """Make the body: about 2,000 vertices, 4,100 faces; the same arrays on every machine (rounded to a micrometre)."""
     mean = _tubes(np.zeros(10))
     first = dict(zip(mean, np.cumsum([0, *(len(tube) for tube in mean.values())]).tolist(), strict=False))
     template = np.round(_sweep(np.zeros(10)), 6)

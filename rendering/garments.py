@@ -60,10 +60,8 @@ def _standoff(
         slope = flare[part] / max(min(edge, 1.0), 1e-6)
         for corner in range(3):
             vertex = faces[face, corner]
-            if along[vertex] < edge:
-                amount = inflation[part, 0] + slope * along[vertex]
-            else:
-                amount = inflation[part, 1]
+            upper = inflation[part, 0] + slope * along[vertex]
+            amount = upper if along[vertex] < edge else inflation[part, 1]
             out[vertex] = max(out[vertex], amount)
     return out
 

@@ -27,6 +27,8 @@ _SLACK: Final = 0.02
 
 
 _SOURCES: Final = tuple(KEYPOINT_SOURCES[name] for name in KEYPOINTS)
+_VERTICES: Final = tuple(source.vertex for source in _SOURCES if source.vertex)  # the face, which COCO puts first
+_JOINTS: Final = [JOINT_ID[source.joint] for source in _SOURCES if source.joint]
 _REACH: Final = np.array([source.reach for source in _SOURCES])
 _ALLOWED: Final = np.array([[part in source.parts for part in range(NUM_PARTS + 1)] for source in _SOURCES])
 
@@ -41,11 +43,8 @@ def keypoint_places(
     """
     if not body.vertex_ids:
         raise ValueError("the body has no vertex_ids; key points of the face need them")
-    places = [
-        joints[JOINT_ID[source.joint]] if source.joint else vertices[body.vertex_ids[source.vertex]]
-        for source in _SOURCES
-    ]
-    return np.stack(places).astype(np.float64)
+    named = vertices[[body.vertex_ids[name] for name in _VERTICES]]
+    return np.concatenate([named, joints[_JOINTS]]).astype(np.float64)
 
 
 def keypoints(

@@ -206,37 +206,22 @@ def _columns(spans: np.ndarray, row: int, supersample: int) -> tuple[int, int]:
     return first // supersample, (end + supersample - 1) // supersample
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def resolve(
-    seen: Int32[np.ndarray, "sh sw"],
-    nearest: Float32[np.ndarray, "sh sw"],
-    spans: Int32[np.ndarray, "sh 2"],
-    table: Float64[np.ndarray, "v 12"],
-    faces: Int32[np.ndarray, "f 3"],
-    face_part: UInt8[np.ndarray, "f"],
-    looks: Float64[np.ndarray, "36 18"],
-    cut: Float64[np.ndarray, "18"],
-    lights: Float64[np.ndarray, "6 3"],
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _fill(
+    seen: np.ndarray,
+    nearest: np.ndarray,
+    spans: np.ndarray,
+    table: np.ndarray,
+    faces: np.ndarray,
+    face_part: np.ndarray,
+    looks: np.ndarray,
+    cut: np.ndarray,
+    lights: np.ndarray,
     supersample: int,
     focal: float,
     film: Film,
 ) -> None:
-    """Fill `film` from the samples.
-
-    Args:
-        seen: face number of each sample, -1 for none.
-        nearest: inverse depth of each sample.
-        spans: of each row of samples, the columns [first, end) outside which there is nothing.
-        table: attributes of the vertices, see `ATTRIBUTES`.
-        faces: corners.
-        face_part: part ids.
-        looks: material of part p above (row 2p) and below (2p + 1) its cut, then cosine and sine of its angle.
-        cut: of each part.
-        lights: rows: direction, colour, sky, ground, half vector, (wrap, 0, 0).
-        supersample: samples a pixel and axis.
-        focal: pixels; for the size of a pixel on the body.
-        film: written.
-    """
+    """Do the work of `resolve`; inlined, so that each caller's constant `supersample` unrolls the loops."""
     rgb, alpha, mask, part, depth, normal = film
     samples = supersample * supersample
     face_keys = _face_keys(faces, face_part, table, cut)
@@ -287,3 +272,42 @@ def resolve(
             if 2 * covered >= samples:
                 mask[row, column] = 255
                 part[row, column] = keys[most] // 2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def resolve(
+    seen: Int32[np.ndarray, "sh sw"],
+    nearest: Float32[np.ndarray, "sh sw"],
+    spans: Int32[np.ndarray, "sh 2"],
+    table: Float64[np.ndarray, "v 12"],
+    faces: Int32[np.ndarray, "f 3"],
+    face_part: UInt8[np.ndarray, "f"],
+    looks: Float64[np.ndarray, "36 18"],
+    cut: Float64[np.ndarray, "18"],
+    lights: Float64[np.ndarray, "6 3"],
+    supersample: int,
+    focal: float,
+    film: Film,
+) -> None:
+    """Fill `film` from the samples.
+
+    Args:
+        seen: face number of each sample, -1 for none.
+        nearest: inverse depth of each sample.
+        spans: of each row of samples, the columns [first, end) outside which there is nothing.
+        table: attributes of the vertices, see `ATTRIBUTES`.
+        faces: corners.
+        face_part: part ids.
+        looks: material of part p above (row 2p) and below (2p + 1) its cut, then cosine and sine of its angle.
+        cut: of each part.
+        lights: rows: direction, colour, sky, ground, half vector, (wrap, 0, 0).
+        supersample: samples a pixel and axis.
+        focal: pixels; for the size of a pixel on the body.
+        film: written.
+    """
+    if supersample == 1:
+        _fill(seen, nearest, spans, table, faces, face_part, looks, cut, lights, 1, focal, film)
+    elif supersample == 2:
+        _fill(seen, nearest, spans, table, faces, face_part, looks, cut, lights, 2, focal, film)
+    else:
+        _fill(seen, nearest, spans, table, faces, face_part, looks, cut, lights, supersample, focal, film)

@@ -9,6 +9,7 @@ Trade-off: one directional light with a sky and ground ambient term, and no shad
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -96,12 +97,18 @@ def render(
     mode = face_modes(faces, part, along, worn.looks, worn.cut)
     size = camera.height * supersample, camera.width * supersample
     seen, nearest, spans = rasterise(screen, inverse, faces, mode, along, worn.cut[part], *size)
-    table = vertex_table(screen, inverse, normals(posed, faces), rest, normals(rest, faces), along)
+    table = vertex_table(screen, inverse, normals(posed, faces), rest, _template_normals(body), along)
     frame = _empty(camera.height, camera.width)
     film = Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal)
     light = _light_table(lights, rotation)
     resolve(seen, nearest, spans, table, faces, part, worn.looks, worn.cut, light, supersample, camera.focal[1], film)
     return frame
+
+
+@lru_cache(maxsize=4)
+def _template_normals(body: Body) -> np.ndarray:
+    """Which way the cloth of each vertex faces: it decides along which axis a pattern is painted."""
+    return normals(body.v_template.astype(np.float64), body.f)
 
 
 class _Worn(NamedTuple):
@@ -113,6 +120,7 @@ class _Worn(NamedTuple):
     looks: np.ndarray
 
 
+@lru_cache(maxsize=16)
 def _worn(appearance: Appearance) -> _Worn:
     """Lay out materials by part: row 2p above the cut of part p, 2p + 1 below; then cosine and sine of the angle."""
     order = np.stack([appearance.upper, appearance.lower], axis=1).ravel()

@@ -56,10 +56,11 @@ def show_metrics(evaluation: Mapping[str, Any]) -> None:
 
 def show_verdict(outcome: Mapping[str, Any]) -> None:
     """Show what the demo claims and whether it holds."""
-    columns = ("split, against", "trained mAP", "baseline mAP", "difference", "95 %", "")
+    columns = ("mAP in %, split", "against", "trained", "baseline", "difference", "95 %", "")
     rows = [
         (
-            f"{claim['split']}, {claim['baseline']}",
+            claim["split"],
+            claim["baseline"],
             f"{100 * claim['trained']:.1f}",
             f"{100 * claim['other']:.1f}",
             f"{100 * claim['difference'][0]:+.1f}",

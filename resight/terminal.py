@@ -22,7 +22,7 @@ from resight.cluster.progress import Step
 
 __all__ = ["ProgressView", "show", "show_error", "show_interrupt", "show_json", "show_lines", "show_list", "show_table"]
 
-PLAIN_EVERY_S = 5.0
+PLAIN_EVERY_S = 10.0
 
 
 def show(text: str = "") -> None:
@@ -39,10 +39,11 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     """Draw a small table; the first column is left-aligned, the others right."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right")
+        table.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    console.print(table, width=console.width if console.is_terminal else 120)
 
 
 def show_list(rows: Sequence[tuple[str, str]]) -> None:

