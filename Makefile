@@ -7,6 +7,7 @@
 # Each builds .venv itself when it is missing or stale; only python3 (3.11 or newer) has to be there.
 
 PYTHON ?= python3
+JOBS ?= 2
 UV := $(shell command -v uv || echo .uv/bin/uv)
 BIN := .venv/bin
 export UV_LINK_MODE ?= copy
@@ -28,7 +29,8 @@ demo: .venv/.built
 
 test: .venv/.built
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -m "not slow"
+	$(BIN)/coverage run -m pytest -m "not slow and not ray" -n $(JOBS)
+	$(BIN)/coverage run -m pytest -m "ray and not slow"
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --format=total
 

@@ -13,7 +13,7 @@ from numba import njit
 from resight.rendering.appearance import KINDS
 from resight.rendering.rasteriser import DRAW, HIDE_LOWER, HIDE_UPPER, SKIP
 
-__all__ = ["face_modes", "inflate", "normals"]
+__all__ = ["face_modes", "inflate", "normals", "standoffs"]
 
 _HIDDEN = KINDS["hidden"]
 
@@ -44,14 +44,14 @@ def normals(vertices: Float64[np.ndarray, "v 3"], faces: Int32[np.ndarray, "f 3"
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _standoff(
-    faces: np.ndarray,
-    face_part: np.ndarray,
-    along: np.ndarray,
-    cut: np.ndarray,
-    inflation: np.ndarray,
-    flare: np.ndarray,
-) -> np.ndarray:
+def standoffs(
+    faces: Int32[np.ndarray, "f 3"],
+    face_part: UInt8[np.ndarray, "f"],
+    along: Float64[np.ndarray, "v"],
+    cut: Float64[np.ndarray, "p"],
+    inflation: Float64[np.ndarray, "p 2"],
+    flare: Float64[np.ndarray, "p"],
+) -> Float64[np.ndarray, "v"]:
     """Metres each vertex is pushed out: the most that any part around it asks for."""
     out = np.zeros(along.shape[0])
     for face in range(faces.shape[0]):
@@ -68,17 +68,10 @@ def _standoff(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def inflate(
-    vertices: Float64[np.ndarray, "v 3"],
-    faces: Int32[np.ndarray, "f 3"],
-    face_part: UInt8[np.ndarray, "f"],
-    along: Float64[np.ndarray, "v"],
-    cut: Float64[np.ndarray, "p"],
-    inflation: Float64[np.ndarray, "p 2"],
-    flare: Float64[np.ndarray, "p"],
+    vertices: Float64[np.ndarray, "v 3"], faces: Int32[np.ndarray, "f 3"], standoff: Float64[np.ndarray, "v"]
 ) -> Float64[np.ndarray, "v 3"]:
-    """Push vertices out along their normals as the parts' clothes ask, metres."""
+    """Push vertices out along their normals by their `standoffs`, metres."""
     out = vertices.copy()
-    standoff = _standoff(faces, face_part, along, cut, inflation, flare)
     direction = normals(out, faces)
     for vertex in range(out.shape[0]):
         for axis in range(3):

@@ -36,7 +36,9 @@ class Film(NamedTuple):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _weights(table: np.ndarray, a: int, b: int, c: int, x: float, y: float) -> tuple[float, float, float]:
+def _weights(
+    table: np.ndarray, a: np.uint64, b: np.uint64, c: np.uint64, x: float, y: float
+) -> tuple[float, float, float]:
     """Perspective-correct weights of three corners at a point in 1/256 of a sample."""
     ax, ay, bx, by, cx, cy = table[a, 0], table[a, 1], table[b, 0], table[b, 1], table[c, 0], table[c, 1]
     wa = ((cx - bx) * (y - by) - (cy - by) * (x - bx)) * table[a, 2]
@@ -83,9 +85,9 @@ def _light(table: np.ndarray, nx: float, ny: float, nz: float, roughness: float)
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _pattern(
     table: np.ndarray,
-    a: int,
-    b: int,
-    c: int,
+    a: np.uint64,
+    b: np.uint64,
+    c: np.uint64,
     wa: float,
     wb: float,
     wc: float,
@@ -108,9 +110,9 @@ def _pattern(
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _shade(
     table: np.ndarray,
-    a: int,
-    b: int,
-    c: int,
+    a: np.uint64,
+    b: np.uint64,
+    c: np.uint64,
     looks: np.ndarray,
     key: int,
     lights: np.ndarray,
@@ -230,20 +232,24 @@ def _fill(
     for row in range(alpha.shape[0]):
         first_column, end_column = _columns(spans, row, supersample)
         for column in range(first_column, end_column):
+            y0, x0 = np.uint64(row), np.uint64(column)  # unsigned: no look out for negative indices
             groups, covered, near, same = 1, 0, np.float32(0.0), True
-            first = seen[row * supersample, column * supersample]
+            first = seen[np.uint64(row * supersample), np.uint64(column * supersample)]
             whole = first >= 0
+            first_key = 0
             for y in range(row * supersample, (row + 1) * supersample):
                 for x in range(column * supersample, (column + 1) * supersample):
-                    face = seen[y, x]
+                    face = seen[np.uint64(y), np.uint64(x)]
                     whole = whole and face == first
                     if face < 0:
                         continue
+                    key = face_keys[np.uint64(face)]
                     if covered == 0:
-                        keys[0], first_x[0], first_y[0] = face_keys[face], x, y
-                    same = same and face_keys[face] == keys[0] >= 0
+                        keys[0], first_x[0], first_y[0] = key, x, y
+                        first_key = key
+                    same = same and key == first_key >= 0
                     covered += 1
-                    near = max(near, nearest[y, x])
+                    near = max(near, nearest[np.uint64(y), np.uint64(x)])
             if covered == 0:
                 continue
             counts[0] = covered
@@ -252,26 +258,29 @@ def _fill(
                     seen, row, column, supersample, face_keys, table, faces, cut, keys, counts, first_x, first_y
                 )
             footprint = 1.0 / (float(near) * focal)
-            most = 0
-            for slot in range(groups):
-                face, share = seen[first_y[slot], first_x[slot]], counts[slot] / samples
+            most, normal_x, normal_y, normal_z = np.uint64(0), 0.0, 0.0, 0.0
+            total_r, total_g, total_b = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+            for number in range(groups):
+                slot = np.uint64(number)
+                face = np.uint64(seen[np.uint64(first_y[slot]), np.uint64(first_x[slot])])
+                share = counts[slot] / samples
                 x, y = first_x[slot] * 256.0 + 128.0, first_y[slot] * 256.0 + 128.0
                 if whole and groups == 1:  # one face fills the pixel: shade at its centre
                     x, y = (2 * column + 1) * 128.0 * supersample, (2 * row + 1) * 128.0 * supersample
-                red, green, blue, nx, ny, nz = _shade(
-                    table, faces[face, 0], faces[face, 1], faces[face, 2], looks, keys[slot], lights, x, y, footprint
-                )
-                rgb[row, column, 0] += share * red
-                rgb[row, column, 1] += share * green
-                rgb[row, column, 2] += share * blue
-                if slot == 0 or counts[slot] > counts[most]:
-                    most = slot
-                    normal[row, column, 0], normal[row, column, 1], normal[row, column, 2] = nx, ny, nz
-            alpha[row, column] = covered / samples
-            depth[row, column] = 1.0 / near
+                a, b, c = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
+                red, green, blue, nx, ny, nz = _shade(table, a, b, c, looks, keys[slot], lights, x, y, footprint)
+                total_r = np.float32(total_r + share * red)
+                total_g = np.float32(total_g + share * green)
+                total_b = np.float32(total_b + share * blue)
+                if number == 0 or counts[slot] > counts[most]:
+                    most, normal_x, normal_y, normal_z = slot, nx, ny, nz
+            rgb[y0, x0, 0], rgb[y0, x0, 1], rgb[y0, x0, 2] = total_r, total_g, total_b
+            normal[y0, x0, 0], normal[y0, x0, 1], normal[y0, x0, 2] = normal_x, normal_y, normal_z
+            alpha[y0, x0] = covered / samples
+            depth[y0, x0] = 1.0 / near
             if 2 * covered >= samples:
-                mask[row, column] = 255
-                part[row, column] = keys[most] // 2
+                mask[y0, x0] = 255
+                part[y0, x0] = keys[most] // 2
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

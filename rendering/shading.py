@@ -18,7 +18,7 @@ from jaxtyping import Float32, UInt8
 from resight.rendering.appearance import Appearance
 from resight.rendering.body import Body
 from resight.rendering.camera import Camera
-from resight.rendering.garments import face_modes, inflate, normals
+from resight.rendering.garments import face_modes, inflate, normals, standoffs
 from resight.rendering.rasteriser import project_vertices, rasterise
 from resight.rendering.resolve import Film, resolve, vertex_table
 
@@ -88,16 +88,15 @@ def render(
     """
     if not 1 <= supersample <= 4:
         raise ValueError(f"supersample is {supersample}, expected 1 to 4")
-    faces, part, along = body.f, body.face_part, body.along.astype(np.float64)
-    rest, worn = np.asarray(rest, np.float64), _worn(appearance)
-    posed = inflate(np.asarray(vertices, np.float64), faces, part, along, worn.cut, worn.inflation, worn.flare)
+    faces, part, rest = body.f, body.face_part, np.asarray(rest, np.float64)
+    worn, cloth = _worn(appearance), _cloth(body, appearance)
+    posed = inflate(np.asarray(vertices, np.float64), faces, cloth.standoff)
     position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
     intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
     screen, inverse = project_vertices(posed, position, rotation, intrinsics)
-    mode = face_modes(faces, part, along, worn.looks, worn.cut)
     size = camera.height * supersample, camera.width * supersample
-    seen, nearest, spans = rasterise(screen, inverse, faces, mode, along, worn.cut[part], *size)
-    table = vertex_table(screen, inverse, normals(posed, faces), rest, _template_normals(body), along)
+    seen, nearest, spans = rasterise(screen, inverse, faces, cloth.mode, cloth.along, cloth.cut, *size)
+    table = vertex_table(screen, inverse, normals(posed, faces), rest, _template_normals(body), cloth.along)
     frame = _empty(camera.height, camera.width)
     film = Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal)
     light = _light_table(lights, rotation)
@@ -128,6 +127,23 @@ def _worn(appearance: Appearance) -> _Worn:
     looks = np.concatenate([rows, np.cos(rows[:, 8:9]), np.sin(rows[:, 8:9])], axis=1)
     cut, inflation, flare = (a.astype(np.float64) for a in (appearance.cut, appearance.inflation, appearance.flare))
     return _Worn(cut, inflation, flare, looks)
+
+
+class _Cloth(NamedTuple):
+    """What clothes make of a body in any pose: `along` and standoff of vertices, mode and cut of faces."""
+
+    along: np.ndarray
+    standoff: np.ndarray
+    mode: np.ndarray
+    cut: np.ndarray
+
+
+@lru_cache(maxsize=16)
+def _cloth(body: Body, appearance: Appearance) -> _Cloth:
+    worn, along = _worn(appearance), body.along.astype(np.float64)
+    standoff = standoffs(body.f, body.face_part, along, worn.cut, worn.inflation, worn.flare)
+    mode = face_modes(body.f, body.face_part, along, worn.looks, worn.cut)
+    return _Cloth(along, standoff, mode, worn.cut[body.face_part])
 
 
 def _light_table(lights: Lights, rotation: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     console = Console()
-    console.print(table, width=console.width if console.is_terminal else 120)
+    (console if console.is_terminal else Console(width=120)).print(table)
 
 
 def show_list(rows: Sequence[tuple[str, str]]) -> None:

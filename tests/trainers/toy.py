@@ -29,6 +29,9 @@ def toy_config(**overrides: Any) -> Config:
         "engine.precision": "float64",
         "sampler.ids_per_batch": 4,
         "sampler.images_per_id": 4,
+        "optim.lr": 1e-3,
+        "schedule.kind": "multistep",
+        "schedule.change": "epoch",
         "schedule.warmup_epochs": 0,
         "schedule.milestones": [],
     }

@@ -140,10 +140,10 @@ def _curve_plots(run: RunView) -> list[str]:
 
 
 def _facts(run: RunView) -> list[tuple[str, str]]:
-    """Return the run in a few words: attempts, steps, training time."""
+    """Return the run in a few words: what was trained, for how long."""
     steps = [event for event in run.events if event["event"] == "step"]
     attempts = {event.get("attempt", 1) for event in run.events}
-    facts = [("run", run.path.name)]
+    facts = [("recipe", run.recipe), ("size", run.size)]
     if steps:
         spent = sum(
             max(event["time"] for event in run.events if event.get("attempt", 1) == attempt)

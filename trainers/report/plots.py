@@ -73,7 +73,7 @@ def cmc_plot(title: str, lines: Mapping[str, Sequence[float]], *, ranks: int = 2
         ranks: how many ranks to show.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        figure = Figure(figsize=(4.6, 3.3), layout="constrained")
         axes = figure.subplots()
         for position, (name, values) in enumerate(lines.items()):
             shown = list(values)[:ranks]
@@ -82,7 +82,7 @@ def cmc_plot(title: str, lines: Mapping[str, Sequence[float]], *, ranks: int = 2
         axes.set(title=title, xlabel="rank k", ylabel="queries answered", ylim=(0, 1.02), xlim=(1, ranks))
         axes.set_xticks([1, *range(5, ranks + 1, 5)])
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.legend(loc="lower right", fontsize=9)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
         return _svg(figure)
 
 

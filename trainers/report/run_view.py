@@ -50,6 +50,8 @@ class RunView:
     """A run as the report sees it."""
 
     path: Path
+    recipe: str
+    size: str
     config_text: str
     environment: dict[str, Any]
     curves: Curves
@@ -64,10 +66,12 @@ def read_run(path: Path) -> RunView:
         UserError: when `path` is not a run folder.
     """
     run = open_run(path)
-    events = list(run.events())
+    config, events = run.config(), list(run.events())
     folders = sorted(folder for folder in (run.path / "evaluations").glob("*") if folder.is_dir())
     return RunView(
         path=run.path,
+        recipe=config.recipe,
+        size=config.size,
         config_text=run.config_file.read_text(),
         environment=_read_json(run.environment_file, {}),
         curves=_curves(events),
