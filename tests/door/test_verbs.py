@@ -1,0 +1,109 @@
+"""The verbs in one process, on the smallest world: what they print, write and return."""
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from resight.cli.app import run
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    assert run(["render", "--world", "micro", "--splits", "clothes", "--out", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def test_render_tells_where_and_again_does_nothing(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (world / "clothes" / "dataset.json").stat().st_mtime_ns
+    words = ["render", "--world", "micro", "--splits", "clothes", "--out", str(world), "--json"]
+    assert run(words) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["clothes"]["counts"]["train"]["ids"] == 16
+    assert "render clothes" in told.err
+    assert (world / "clothes" / "dataset.json").stat().st_mtime_ns == before
+
+
+def test_preview_is_a_picture_a_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["render", "--world", "micro", "--preview", "--out", str(tmp_path)]) == 0
+    for line in capsys.readouterr().out.split():
+        assert cv2.imread(line).shape == (8 * 128, 12 * 64, 3)
+
+
+def test_no_workers_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["render", "--out", str(tmp_path), "--workers", "0"]) == 2
+    assert "--workers" in capsys.readouterr().err
+
+
+def test_data_check_counts_and_finds_no_fault(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "check", str(world / "clothes")]) == 0
+    told = capsys.readouterr().out
+    assert "no problems found" in told
+    assert "gallery" in told
+    assert run(["data", "check", str(world / "clothes"), "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["sound"]
+
+
+def test_data_check_says_what_is_wrong(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    broken = Path(shutil.copytree(world / "clothes", tmp_path / "broken"))
+    shard = broken / "shards" / "train-000000.tar"
+    data = bytearray(shard.read_bytes())
+    data[5000:5200] = bytes(200)
+    shard.write_bytes(data)
+    assert run(["data", "check", str(broken), "--quiet"]) == 1
+    assert "train-000000" in capsys.readouterr().out
+
+
+def test_data_sheet_draws_people(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data", "sheet", str(world / "clothes"), "--out", str(tmp_path / "deep/sheet.png"), "--ids", "3"]
+    assert run([*words, "--per-id", "4", "--split", "train"]) == 0
+    assert cv2.imread(capsys.readouterr().out.strip()).shape[0] > 3 * 128
+    assert run([*words, "--per-id", "400", "--split", "train"]) == 2
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "check", str(tmp_path)]) == 2
+    assert "dataset.json" in capsys.readouterr().err
+
+
+def test_doctor_lists_every_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["doctor", "--folder", str(tmp_path)])
+    told = capsys.readouterr().out
+    assert code == (1 if "fail" in told.split() else 0)
+    assert "memory" in told
+    assert run(["doctor", "--folder", str(tmp_path), "--json"]) == code
+    assert {"name", "status", "detail", "cure"} == set(json.loads(capsys.readouterr().out)["checks"][0])
+
+
+def test_train_without_a_folder_for_the_run(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "strong_baseline", "--size", "tiny", "--data", str(world / "clothes")]) == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_train_with_a_recipe_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "strong_baselin", "--out", "x"]) == 2
+    assert "did you mean 'strong_baseline'?" in capsys.readouterr().err
+
+
+def test_a_run_can_be_started_from_a_config_file(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from resight.trainers.config import dump_yaml, with_overrides
+    from resight.trainers.recipes import recipe
+
+    quick = {"run.epochs": 1, "model.width": 4, "sampler.steps_per_epoch": 2}
+    (tmp_path / "mine.yaml").write_text(dump_yaml(with_overrides(recipe("strong_baseline", "tiny"), quick)))
+    out = tmp_path / "run"
+    words = ["train", "--config", str(tmp_path / "mine.yaml"), "--data", str(world / "clothes"), "--out", str(out)]
+    assert run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["finished"]
+    assert Path(told["checkpoint"]).name == "0001-0000002"
+    assert run(["evaluate", str(out), "--data", str(world / "clothes"), "--baselines"]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in ("trained", "chance", "untrained", "histogram", "silhouette"))
