@@ -1,11 +1,10 @@
 """A contact sheet: some people of a world, one a row, their images side by side.
 
-What: `contact_sheet` renders a few identities and lays them out; `sheet_png` encodes it. Why: a benchmark that nobody
-looks at is wrong in ways that no figure shows. Source: design of this project. Trade-off: it renders what it shows,
-so it needs no data set and shows no compression.
+What: `contact_sheet` renders a few identities and lays them out. Why: a benchmark that nobody looks at is wrong in
+ways that no figure shows. Source: design of this project. Trade-off: it renders what it shows, so it needs no data set
+and shows no compression.
 """
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -14,7 +13,7 @@ from resight.rendering.capsule import capsule_body
 from resight.rendering.picture import picture
 from resight.rendering.world import find_world, identities, images
 
-__all__ = ["contact_sheet", "sheet_png"]
+__all__ = ["contact_sheet"]
 
 
 def contact_sheet(
@@ -39,8 +38,3 @@ def contact_sheet(
         specs = list(images(size, split, part, pid))[:per_row]
         rows.append(np.hstack([picture(body, seed, spec).image for spec in specs]))
     return np.vstack(rows)
-
-
-def sheet_png(sheet: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Return the sheet as PNG."""
-    return cv2.imencode(".png", np.ascontiguousarray(sheet[:, :, ::-1]))[1].tobytes()

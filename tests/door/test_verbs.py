@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import cv2
 import pytest
 
 from resight.cli.app import run
+from resight.datasets.decode import decode
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_render_tells_where_and_again_does_nothing(world: Path, capsys: pytest.C
 def test_preview_is_a_picture_a_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["render", "--world", "micro", "--preview", "--out", str(tmp_path)]) == 0
     for line in capsys.readouterr().out.split():
-        assert cv2.imread(line).shape == (8 * 128, 12 * 64, 3)
+        assert decode(Path(line).read_bytes()).shape == (8 * 128, 12 * 64, 3)
 
 
 def test_no_workers_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +61,7 @@ def test_data_check_says_what_is_wrong(world: Path, tmp_path: Path, capsys: pyte
 def test_data_sheet_draws_people(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["data", "sheet", str(world / "clothes"), "--out", str(tmp_path / "deep/sheet.png"), "--ids", "3"]
     assert run([*words, "--per-id", "4", "--split", "train"]) == 0
-    assert cv2.imread(capsys.readouterr().out.strip()).shape[0] > 3 * 128
+    assert decode(Path(capsys.readouterr().out.strip()).read_bytes()).shape[0] > 3 * 128
     assert run([*words, "--per-id", "400", "--split", "train"]) == 2
     assert "nobody" in capsys.readouterr().err
 
