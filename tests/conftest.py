@@ -8,12 +8,17 @@ from tests import shapes
 shapes.install("resight")
 
 import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 from resight.cluster.session import Session, ray_session  # noqa: E402
 
 # A developer's own cluster is not ours to use, and a test writes no token into a home.
 os.environ.pop("RAY_ADDRESS", None)
 os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_raylet_start_wait_time_s="120")
+
+# Kernels compile at their first call and the machine may be busy: time limits are pytest's business.
+settings.register_profile("resight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("resight")
 
 _QUICK_TRAIN = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
