@@ -50,7 +50,7 @@ sys.exit(f"imported {{heavy}}" if heavy else 0)
 
 
 def test_help_is_quick() -> None:
-    """Half a second of one core. Processor time, since the suite shares its cores; coverage is not part of the program."""
+    """Half a second of one core: processor time, since the suite shares its cores, and without coverage."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     spent: list[float] = []
     for _ in range(3):
