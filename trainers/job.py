@@ -5,16 +5,19 @@ Source: design of this project.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from resight.cluster.errors import UserError
 from resight.datasets.batch import Batch
+from resight.datasets.dataset import Dataset
 from resight.trainers import checkpoint as checkpoints
 from resight.trainers import schema
 from resight.trainers.checkpoint import Moving, Position
@@ -52,8 +55,13 @@ class TrainData(Protocol):
         """Logical batches in an epoch."""
         ...
 
+    @property
+    def held_out(self) -> Sequence[tuple[Dataset, Int64[np.ndarray, " v"]]]:
+        """Data sets with the rows of identities that are set aside for validation; empty for none."""
+        ...
+
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
-        """Yield a rank's slices of the batches of `epoch`, from `start_step` on."""
+        """Yield a rank's slices of the batches of `epoch`, from `start_step` on, each as its parts one by one."""
         ...
 
     def keys(self, rows: Tensor) -> list[str]:
@@ -67,17 +75,20 @@ class Job:
 
     Attributes:
         method: the functions of the method.
+        shape: what the networks were built for.
         moving: networks, optimiser, method state.
         facts: kept in each checkpoint, so that it can be used without its run folder.
     """
 
     method: Method
+    shape: DataShape
     moving: Moving
     facts: dict[str, Any]
 
-    def save(self, position: Position, context: RunContext) -> None:
-        """Write a checkpoint through the context."""
-        context.save(lambda folder: checkpoints.save(folder, self.moving, position, self.facts), position)
+    def save(self, position: Position, context: RunContext, validation: Mapping[str, Any] | None = None) -> None:
+        """Write a checkpoint through the context, with what validation found there, if it took place."""
+        facts = {**self.facts, "validation": validation}
+        context.save(lambda folder: checkpoints.save(folder, self.moving, position, facts), position)
 
     def update(self, config: Config) -> None:
         """Let the method follow an optimiser step, where it wants to."""
@@ -101,13 +112,14 @@ def make_job(config: Config, data: TrainData, engine: Engine) -> Job:
     engine.place(models)
     moving = Moving(models=models, optimizer=make_optimizer(models, config.optim), state=state)
     facts = {"config": to_dict(config), "fingerprint": fingerprint(config), "shape": schema.plain(shape)}
-    return Job(method=method, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch})
+    return Job(method=method, shape=shape, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch})
 
 
 def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, context: RunContext) -> Position:
     """Let the engine take charge, fill the job from the context's checkpoint if it has one; return where to go on."""
     whole = WholeLoss(job.method, job.moving.models, config, job.moving.state, engine.group)
-    idle = engine.prepare(whole, job.moving.optimizer, lambda: _example(data, engine))
+    cached = config.sampler.chunks > 1
+    idle = engine.prepare(whole, job.moving.optimizer, lambda: _example(data, engine), cached=cached)
     checkpoint = context.checkpoint()
     position = _restore(job, checkpoint) if checkpoint else Position()
     context.report(

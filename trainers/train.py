@@ -27,6 +27,7 @@ from resight.trainers.following import following
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.signals import StopNote, on_sigterm
 from resight.trainers.trackers import ProgressTracker
+from resight.trainers.validation import check_validation
 from resight.trainers.worker import open_data, work
 
 __all__ = ["Backend", "Resume", "train"]
@@ -72,7 +73,8 @@ def train(
             progress(_finished(run))
         return run
     if where.rank == 0:
-        open_data(config, world=workers).close()  # a user's mistake is told here, before any worker starts
+        with open_data(config, world=workers) as data:  # a user's mistake is told here, before any worker starts
+            check_validation(config, data)
         run.write_config(config)
         run.write_environment(environment(workers=workers, backend=backend))
         StopNote(run.control).clear()

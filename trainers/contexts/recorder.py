@@ -26,17 +26,21 @@ class Recorder:
     Args:
         run: the folder, with its `config.yaml`.
         rank: who writes.
-        keep_last: checkpoints kept.
+        keep_last: newest checkpoints kept.
+        keep_best: whether the one that validation found best is kept too.
         trackers: more followers of rank 0's events, beside TensorBoard.
 
     All ranks must have made their recorder before any of them writes its first event: the attempt is counted from the
     events that are there. The engine's `prepare` is that meeting point.
     """
 
-    def __init__(self, run: RunFolder, *, rank: int, keep_last: int, trackers: Sequence[Tracker] = ()) -> None:
+    def __init__(
+        self, run: RunFolder, *, rank: int, keep_last: int, keep_best: bool = True, trackers: Sequence[Tracker] = ()
+    ) -> None:
         self.run = run
         self.rank = rank
         self._keep_last = keep_last
+        self._keep_best = keep_best
         self.checkpoint = run.latest()
         self.swept = checkpoints.sweep(run.checkpoints) if rank == 0 else []
         self._events = EventWriter(run.events_file(rank), attempt=run.attempts() + 1, rank=rank)
@@ -63,7 +67,7 @@ class Recorder:
         if self.rank != 0:
             return
         path: Path = write(self.run.checkpoints)
-        checkpoints.prune(self.run.checkpoints, self._keep_last)
+        checkpoints.prune(self.run.checkpoints, self._keep_last, keep_best=self._keep_best)
         self.report("checkpoint", {"epoch": position.epoch, "step": position.step, "checkpoint": path.name})
         self.write_metrics()
 
