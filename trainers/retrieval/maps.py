@@ -61,7 +61,7 @@ def draw_maps(look: Look | None, dataset: Dataset, show: Showcase) -> Maps:
     return Maps(index={"legend": look.legend, "maps": names}, files=files)
 
 
-def _bytes(values: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+def _bytes(values: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "_ _"]:
     """Return a map as grey levels, no side longer than `LARGEST`."""
     height, width = (min(side, LARGEST) for side in values.shape)
     small = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
