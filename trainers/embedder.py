@@ -112,8 +112,9 @@ class Embedder:
         attend = method_of(self.config).attend
         assert attend is not None, "the caller asks whether there is something to look at"
         cameras = camera_numbers(self.shape.cameras, dataset.name, dataset.index.camid)
-        augment, maps = self.config.augment, dict[int, np.ndarray]()
-        for chunk, images in iterate_images(dataset, np.unique(rows), augment, chunk=self.chunk):
+        augment, threads = self.config.augment, self.config.data.threads
+        maps: dict[int, np.ndarray] = {}
+        for chunk, images in iterate_images(dataset, np.unique(rows), augment, chunk=self.chunk, threads=threads):
             views = self._views(images, cameras[chunk])
             with torch.inference_mode(), _evaluating(self.models):
                 found = relative(attend.maps(self.models, views, self.config))

@@ -1,8 +1,9 @@
 """Crops and maps as pictures inside the page, each within a fixed size.
 
-A picture is at most 192 pixels on its longer side and 16 KiB, so the 360 of one evaluation (24 queries with ten answers,
-and their maps) stay under 8 MB for any data; with crops of 128x64 they take 1.5 MB. Maps are enlarged smoothly, coloured
-and laid over the grey crop. The colours are viridis: lightness rises evenly, also for eyes that confuse colours.
+A picture is at most 192 pixels on its longer side and 16 KiB, so the 360 of one evaluation (24 queries with ten
+answers, and their maps) stay under 8 MB for any data; with crops of 128x64 they take 1.5 MB. Maps are enlarged
+smoothly, coloured and laid over the grey crop. The colours are viridis: lightness rises evenly, also for eyes that
+confuse colours.
 
 Source: van der Walt and Smith 2015 for viridis. Trade-off: a large crop loses pixels on the page; the run folder keeps
 its stored bytes.
