@@ -164,12 +164,9 @@ class _Ledger:
         return None
 
     def step(self, task: str) -> Step:
-        """Return the state for people."""
-        facts: dict[str, float | int | str] = {
-            "skipped": self._skipped,
-            "retries": self._retries,
-            "quarantined": len(self._quarantined),
-        }
+        """Return the state for people; what has not happened is left out."""
+        counts = {"skipped": self._skipped, "retries": self._retries, "quarantined": len(self._quarantined)}
+        facts: dict[str, float | int | str] = {name: count for name, count in counts.items() if count}
         return Step(task=task, done=len(self.commits), total=len(self._order), unit="shards", facts=facts)
 
     def result(self) -> PoolResult:

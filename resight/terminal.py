@@ -119,7 +119,7 @@ class ProgressView:
             self._console.print(escape(self._line(step)), soft_wrap=True)
 
     def _line(self, step: Step) -> str:
-        facts = "  ".join(f"{name} {_figure(value)}" for name, value in step.facts.items() if value != 0)
+        facts = "  ".join(f"{name} {_figure(value)}" for name, value in step.facts.items())
         return f"{step.task}: {step.done}/{step.total} {step.unit}  {self._pace(step)}  {facts}".rstrip()
 
     def _pace(self, step: Step) -> str:
@@ -134,7 +134,7 @@ class ProgressView:
         table = Table.grid(padding=(0, 2))
         for step in self._tasks.values():
             bar = ProgressBar(total=max(step.total, 1), completed=step.done, width=24)
-            facts = "  ".join(f"[dim]{name}[/] {_figure(value)}" for name, value in step.facts.items() if value != 0)
+            facts = "  ".join(f"[dim]{name}[/] {_figure(value)}" for name, value in step.facts.items())
             table.add_row(
                 f"[bold]{escape(step.task)}[/]", bar, f"{step.done}/{step.total} {step.unit}", self._pace(step), facts
             )

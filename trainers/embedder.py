@@ -22,6 +22,7 @@ from resight.trainers.cameras import UNSEEN, camera_numbers
 from resight.trainers.config import Config
 from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape, Models, Views
+from resight.trainers.models.looking import relative
 
 __all__ = ["Embedder"]
 
@@ -100,14 +101,37 @@ class Embedder:
             progress(Step(task=f"embed {dataset.name}", done=done, total=len(distinct), unit="images"))
         return features[place]
 
+    def look(self, dataset: Dataset, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n h w"]:
+        """Return where the network looks in each row's image, in the order of `rows`, 1 at each image's most.
+
+        Only for a method that has `attend`, which says what is shown.
+
+        Raises:
+            UserError: for an image that cannot be read.
+        """
+        attend = method_of(self.config).attend
+        assert attend is not None, "the caller asks whether there is something to look at"
+        cameras = camera_numbers(self.shape.cameras, dataset.name, dataset.index.camid)
+        augment, threads = self.config.augment, self.config.data.threads
+        maps: dict[int, np.ndarray] = {}
+        for chunk, images in iterate_images(dataset, np.unique(rows), augment, chunk=self.chunk, threads=threads):
+            views = self._views(images, cameras[chunk])
+            with torch.inference_mode(), _evaluating(self.models):
+                found = relative(attend.maps(self.models, views, self.config))
+            maps |= zip(chunk.tolist(), found.float().cpu().numpy(), strict=True)
+        return np.stack([maps[row] for row in rows.tolist()])
+
     def _transform(self, images: Images) -> Float32[Tensor, "b 3 height width"]:
         return torch.from_numpy(test_transform([np.ascontiguousarray(image) for image in images], self.config.augment))
+
+    def _views(self, images: Float32[Tensor, "b 3 height width"], cameras: Int64[np.ndarray, " b"]) -> Views:
+        camids = torch.from_numpy(cameras).to(self._device)
+        return Views(images=images.to(self._device, self._dtype), camids=camids)
 
     def _forward(
         self, images: Float32[Tensor, "b 3 height width"], cameras: Int64[np.ndarray, " b"]
     ) -> Float32[np.ndarray, "b d"]:
-        camids = torch.from_numpy(cameras).to(self._device)
-        views = Views(images=images.to(self._device, self._dtype), camids=camids)
+        views = self._views(images, cameras)
         with torch.inference_mode(), _evaluating(self.models):
             features: Tensor = method_of(self.config).embed(self.models, views, self.config)
         result = features.float().cpu().numpy()

@@ -17,6 +17,7 @@ from resight.trainers.embedder import Embedder
 from resight.trainers.load import Which, find_checkpoint, load_embedder
 from resight.trainers.methods import method_of
 from resight.trainers.retrieval.judge import Evaluation, judge
+from resight.trainers.retrieval.maps import Look
 from resight.trainers.retrieval.protocol import find_protocol
 
 __all__ = ["judge_run"]
@@ -54,6 +55,7 @@ def judge_run(
         config = replace(scratch(embedder.config), seed=FRESH_SEED)
         return Embedder(embedder.config, method_of(config).build(config, embedder.shape), embedder.shape)
 
+    attend = method_of(embedder.config).attend
     position = checkpoints.read_position(checkpoint)
     return judge(
         embedder,
@@ -62,6 +64,7 @@ def judge_run(
         protocol=rules,
         baselines=baselines,
         untrained=untrained,
+        look=Look(legend=attend.legend, maps=embedder.look) if attend else None,
         checkpoint={"name": checkpoint.name, "epoch": position.epoch, "step": position.step},
         seed=embedder.config.seed,
         progress=progress,

@@ -29,7 +29,7 @@ VERBS: Final = {
     "data sheet": ("data", "Sheet", "draw a contact sheet of a data set"),
     "train": ("train", "Train", "train a recipe; the same command again continues"),
     "evaluate": ("evaluate", "Evaluate", "judge a run on people it has never seen"),
-    "report": ("report", "Report", "write one self-contained page about a run"),
+    "report": ("report", "Report", "write one self-contained page about a run, or compare runs"),
     "doctor": ("doctor", "Doctor", "check whether this machine is ready"),
 }
 """verb -> (module in resight.cli, class, one line of help)."""

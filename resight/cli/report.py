@@ -1,32 +1,65 @@
-"""`resight report`: one page to look at."""
+"""`resight report`: one page to look at, about one run or about several side by side."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from resight.cluster.errors import UserError
+
+if TYPE_CHECKING:
+    from resight.trainers.report.speed import Price
 
 __all__ = ["Report"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write report.html, one self-contained file, from a run folder.
+    """Write one self-contained page from a run folder, or one that puts several runs side by side.
 
     Examples:
       resight report runs/market
-      resight report runs/market --out market.html
+      resight report runs/market --price 2.50 --currency EUR
+      resight report runs/market runs/other --out both.html
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """A run folder."""
+    run_folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="runs", metavar="RUN [RUN ...]")]
+    """Run folders; with more than one, the first is what the others are compared with."""
     out: Path | None = None
-    """Where to write; RUN/report.html when not given."""
+    """Where to write; else RUN/report.html, or compare-A-B.html in the working directory."""
+    price: float | None = None
+    """What one worker costs an hour; the page then tells what the run cost."""
+    currency: str = ""
+    """Of the price."""
+    json: bool = False
+    """Print the page's figures as JSON, its path among them."""
 
     def run(self) -> int:
         """Write the page and print its path."""
-        from resight.terminal import show
-        from resight.trainers.report.page import write_report
+        from resight.terminal import show, show_json
+        from resight.trainers.report.page import summary, write_report
+        from resight.trainers.report.run_view import read_run
+        from resight.trainers.report.side_by_side import compared_summary, write_comparison
 
-        show(str(write_report(self.run_folder, out=self.out)))
+        price, folders = self._price(), self.run_folders
+        if not folders:
+            raise UserError("no run is given", where="resight report", cure="resight report runs/NAME")
+        if len(folders) == 1:
+            path = write_report(folders[0], out=self.out, price=price)
+            figures = summary(read_run(folders[0]), price=price) if self.json else {}
+        else:
+            path = write_comparison(folders, out=self.out, price=price)
+            figures = compared_summary([read_run(folder) for folder in folders], price=price) if self.json else {}
+        if self.json:
+            show_json({"report": str(path), **figures})
+        else:
+            show(str(path))
         return 0
+
+    def _price(self) -> "Price | None":
+        from resight.trainers.report.speed import Price
+
+        if self.price is None and self.currency:
+            raise UserError("a currency needs a price", where="--currency", cure="add --price PER_WORKER_HOUR")
+        return None if self.price is None else Price(per_worker_hour=self.price, currency=self.currency)

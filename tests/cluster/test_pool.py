@@ -197,7 +197,9 @@ def test_progress_counts_to_the_end(tmp_path: Path, backend: InProcess):
     steps: list[Step] = []
     storage = LocalStorage(tmp_path / "out")
     units = [*units_of(0, 1), *units_of(2, fault="error")]
-    run_pool(Digits(marks=tmp_path), units_of(0), storage, backend=backend)
+    run_pool(Digits(marks=tmp_path), units_of(0), storage, backend=backend, progress=steps.append)
+    assert steps[-1].facts == {}
+    steps.clear()
     run_pool(Digits(marks=tmp_path), units, storage, backend=backend, progress=steps.append, task="digits")
     assert (steps[0].task, steps[0].done, steps[0].total) == ("digits", 1, 3)
     assert [step.done for step in steps] == sorted(step.done for step in steps)

@@ -105,5 +105,6 @@ def test_a_run_can_be_started_from_a_config_file(
     assert told["finished"]
     assert Path(told["checkpoint"]).name == "0001-0000002"
     assert run(["evaluate", str(out), "--data", str(world / "clothes"), "--baselines"]) == 0
+    assert "feature map" in json.loads((out / "evaluations/clothes/maps.json").read_text())["legend"]
     table = capsys.readouterr().out
     assert all(name in table for name in ("trained", "chance", "untrained", "histogram", "silhouette"))

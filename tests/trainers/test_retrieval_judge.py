@@ -204,6 +204,16 @@ def test_chosen_queries_are_worst_first_once_each() -> None:
     assert chosen != choose_queries(metrics_with(cast("list[float]", ap.tolist())), pids, seed=1)
 
 
+def test_networks_are_shown_the_same_random_queries() -> None:
+    rng = np.random.default_rng(0)
+    pids = rng.integers(0, 50, 400)
+    shown = [
+        {query for _, query in choose_queries(metrics_with(cast("list[float]", rng.random(400).tolist())), pids)}
+        for _ in range(5)
+    ]
+    assert len(set.intersection(*shown)) >= 6
+
+
 @pytest.mark.parametrize("make", baselines.MASKED.values())
 def test_masked_features_do_not_see_the_background(make: Callable[..., np.ndarray]) -> None:
     image, mask = person(2, 0, 0)

@@ -7,7 +7,7 @@
                   parts = losses(models, whole, batch, config, state)
                   sum(weights(config)[key] * part).backward(); optimiser step
                   update(models, state, config), where given
-    at test:      embed(models, views, config)
+    at test:      embed(models, views, config); attend.maps(models, views, config), where given
 
 Heads with batch statistics (BNNeck) live in `losses`, after the gathering: they see the whole logical batch on every
 rank, so they are plain layers and the result is the same for any number of workers.
@@ -28,7 +28,7 @@ from resight.datasets.batch import Batch
 if TYPE_CHECKING:
     from resight.trainers.config import Config
 
-__all__ = ["DataShape", "Method", "Models", "State", "Views", "labels_of", "seeded"]
+__all__ = ["Attend", "DataShape", "Method", "Models", "State", "Views", "labels_of", "seeded"]
 
 Models = nn.ModuleDict
 """One entry a network or head; methods with two networks or averaged copies have more."""
@@ -69,6 +69,20 @@ class Views:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attend:
+    """Where a network looks, for the pictures of a report.
+
+    Attributes:
+        legend: what brightness means, with its source, in one sentence.
+        maps: (models in eval mode, views of b images, config) -> (b, h, w), 0 or more, on any grid that covers the
+            image, in any unit; readers divide by each image's largest value.
+    """
+
+    legend: str
+    maps: "Callable[[Models, Views, Config], Tensor]"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """The functions of one method.
 
@@ -81,6 +95,7 @@ class Method:
         initial_state: (models, config, shape) -> state.
         relabel: pseudo labels before an epoch; None where labels are given.
         update: (models, state, config) after each optimiser step, e.g. averaged copies; None where nothing follows.
+        attend: where its networks look at test; None where there is no picture of it.
     """
 
     build: "Callable[[Config, DataShape], Models]"
@@ -91,6 +106,7 @@ class Method:
     initial_state: "Callable[[Models, Config, DataShape], State]"
     relabel: None = None
     update: "Callable[[Models, State, Config], None] | None" = None
+    attend: Attend | None = None
 
 
 def labels_of(batch: Batch) -> Tensor:

@@ -22,8 +22,9 @@ from resight.datasets.batch import Batch
 from resight.trainers.checks import at_least, of_kind
 from resight.trainers.losses.identity import IdentityConfig, identity_loss
 from resight.trainers.losses.triplet import TripletConfig, triplet_loss
-from resight.trainers.methods.method import DataShape, Method, Models, State, Views, labels_of, seeded
+from resight.trainers.methods.method import Attend, DataShape, Method, Models, State, Views, labels_of, seeded
 from resight.trainers.models.build import build_backbone
+from resight.trainers.models.looking import FEATURE_NORM, feature_norm
 from resight.trainers.models.resnet import ResNetConfig
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ def embed(models: Models, views: Views, config: "Config") -> Float[Tensor, "b c"
     return F.normalize(models["neck"](_pooled(models, views.images)), dim=1)
 
 
+def attend(models: Models, views: Views, config: "Config") -> Float[Tensor, "b h w"]:
+    """Return the length of the last map's vectors, whose mean is the feature."""
+    return feature_norm(models["backbone"](views.images))
+
+
 def initial_state(models: Models, config: "Config", shape: DataShape) -> State:
     """Return no state: this method remembers nothing."""
     return {}
@@ -113,5 +119,11 @@ def _pooled(models: Models, images: Tensor) -> Float[Tensor, "b c"]:
 
 
 METHOD = Method(
-    build=build, features=features, losses=losses, weights=weights, embed=embed, initial_state=initial_state
+    build=build,
+    features=features,
+    losses=losses,
+    weights=weights,
+    embed=embed,
+    initial_state=initial_state,
+    attend=Attend(legend=FEATURE_NORM, maps=attend),
 )

@@ -28,9 +28,10 @@ from resight.trainers.checks import at_least, of_kind
 from resight.trainers.draws import drop_path
 from resight.trainers.losses.identity import IdentityConfig, identity_loss
 from resight.trainers.losses.triplet import TripletConfig, triplet_loss
-from resight.trainers.methods.method import DataShape, Method, Models, State, Views, labels_of, seeded
+from resight.trainers.methods.method import Attend, DataShape, Method, Models, State, Views, labels_of, seeded
 from resight.trainers.models.camera_shift import CameraShift
 from resight.trainers.models.jigsaw import Jigsaw
+from resight.trainers.models.looking import CLASS_ATTENTION, class_attention
 from resight.trainers.models.transreid_weights import is_transreid, load_transreid
 from resight.trainers.models.vit import ViT, VitConfig
 from resight.trainers.models.vit_weights import load_vit
@@ -153,6 +154,13 @@ def embed(models: Models, views: Views, config: "Config") -> Float[Tensor, "b c"
     return F.normalize(torch.cat([found[:, :1], pieces], dim=1).flatten(1), dim=1)
 
 
+def attend(models: Models, views: Views, config: "Config") -> Float[Tensor, "b h w"]:
+    """Return what the global feature's class token attends to; the pieces' own attention is not shown."""
+    backbone = models["backbone"]
+    assert isinstance(backbone, ViT), "a vision transformer"
+    return class_attention(backbone, views.images, shift=_shift(models, views.camids))
+
+
 def initial_state(models: Models, config: "Config", shape: DataShape) -> State:
     """Return no state: this method remembers nothing."""
     return {}
@@ -204,10 +212,14 @@ def _branches(
     keep_local: Float[Tensor, "pieces 2 b"] | None = None,
 ) -> Float[Tensor, "b k d"]:
     """Return all features of each image: global, then the pieces'; None drops nothing."""
-    shift = models["cameras"](camids) if "cameras" in models else None
-    first, tokens = models["backbone"](images, shift=shift, keep=keep)
+    first, tokens = models["backbone"](images, shift=_shift(models, camids), keep=keep)
     local = [models["local"](tokens, keep_local)] if "local" in models else []
     return torch.cat([first[:, None], *local], dim=1)
+
+
+def _shift(models: Models, camids: Int64[Tensor, " b"]) -> Float[Tensor, "b 1 d"] | None:
+    """Return what the cameras add to every token, or None where cameras are not told."""
+    return models["cameras"](camids) if "cameras" in models else None
 
 
 def _keep(models: Models, batch: Batch, config: "Config") -> tuple[Tensor, Tensor] | tuple[()]:
@@ -223,5 +235,11 @@ def _keep(models: Models, batch: Batch, config: "Config") -> tuple[Tensor, Tenso
 
 
 METHOD = Method(
-    build=build, features=features, losses=losses, weights=weights, embed=embed, initial_state=initial_state
+    build=build,
+    features=features,
+    losses=losses,
+    weights=weights,
+    embed=embed,
+    initial_state=initial_state,
+    attend=Attend(legend=CLASS_ATTENTION, maps=attend),
 )

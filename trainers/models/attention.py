@@ -42,6 +42,17 @@ class Attention(nn.Module):
         k, v = self._split(F.linear(x, weight[width:], bias[width:]), 2)
         return self._merged(F.scaled_dot_product_attention(q, k, v))[:, 0]
 
+    def first_weights(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b heads n"]:
+        """Return the share of each token in what token 0 gathers, by head: the softmax that `first` leaves inside.
+
+        For pictures of where a network looks; fused kernels do not hand these numbers out.
+        """
+        width = x.shape[2]
+        weight, bias = self.qkv.weight, self.qkv.bias
+        (q,) = self._split(F.linear(x[:, :1], weight[:width], bias[:width]), 1)
+        (k,) = self._split(F.linear(x, weight[width : 2 * width], bias[width : 2 * width]), 1)
+        return torch.softmax(q @ k.transpose(2, 3) * q.shape[3] ** -0.5, dim=3)[:, :, 0]
+
     def _split(self, joint: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Part (b, n, parts * d) into (b, heads, n, d / heads) each."""
         return torch.unbind(joint.unflatten(2, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4))

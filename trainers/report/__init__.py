@@ -1,1 +1,1 @@
-"""The report: one self-contained page made from a run folder and nothing else."""
+"""Reports: self-contained pages about one run, or several side by side, made from run folders and nothing else."""

@@ -1,66 +1,112 @@
-"""Write `report.html`: results beside baselines, rankings with frames, curves, data card, environment.
+"""Write `report.html`: results beside baselines, rankings, where the network looks, curves, speed, cost, changes.
 
-Pictures, plots and style are inside the file, so it can be mailed. What comes from data is escaped by the template.
+Pictures, plots and style are inside the file, so it can be mailed; its size is bounded (`pictures.py`, `plots.py`).
 """
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import jinja2
+from resight.trainers.report.changes import from_recipe
+from resight.trainers.report.frame import fill, hours, money, publish
+from resight.trainers.report.pictures import overlay, photo, scale_stops
+from resight.trainers.report.plots import cmc_plot, curve_plot, stack_plot
+from resight.trainers.report.run_view import EvaluationView, RunView, names_of, read_run
+from resight.trainers.report.speed import Attempt, Price, attempts_of, speed_of
 
-from resight.cluster.storage import open_storage
-from resight.trainers.report.plots import cmc_plot, curve_plot
-from resight.trainers.report.run_view import EvaluationView, RunView, read_run
+__all__ = ["facts_of", "ranking_with_pictures", "render_page", "summary", "write_report"]
 
-__all__ = ["render_page", "write_report"]
-
-BASELINE_NAMES = {
+BASELINE_NAMES: Final = {
     "chance": "chance",
     "untrained": "untrained network",
     "histogram": "masked colour histogram",
     "silhouette": "raw silhouettes",
 }
-KINDS = {
+KINDS: Final = {
     "worst": "Worst failures",
     "random": "Drawn at random",
     "best": "Best",
 }
 
 
-def write_report(run: Path, *, out: Path | None = None) -> Path:
+def write_report(run: Path, *, out: Path | None = None, price: Price | None = None) -> Path:
     """Write the report of a run folder and return its path.
 
     Args:
         run: the run folder.
         out: where to write; `run/report.html` when None.
+        price: of a worker hour; None: no money is told.
 
     Raises:
         UserError: when `run` is not a run folder.
     """
-    target = (out or run / "report.html").absolute()
-    open_storage(target.parent).publish(render_page(read_run(run)).encode(), target.name)
-    return target
+    return publish(render_page(read_run(run), price=price), out or run / "report.html")
 
 
-def render_page(run: RunView) -> str:
+def render_page(run: RunView, *, price: Price | None = None) -> str:
     """Return the page's HTML."""
-    here = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["signed"] = lambda value: f"{100 * value:+.1f}"
-    template = environment.get_template("page.html.j2")
-    return template.render(
+    attempts, speed = _attempts(run), speed_of(run.events)
+    return fill(
+        "page.html.j2",
         run=run,
-        style=(here / "page.css").read_text(),
+        name=names_of([run.path])[0],
         curves=_curve_plots(run),
-        evaluations=[_evaluation(view) for view in run.evaluations if view.result],
-        facts=_facts(run),
+        evaluations=[_evaluation(view) for view in run.evaluations],
+        facts=facts_of(run, price=price),
+        speed=speed,
+        split=stack_plot("Where a step's time goes", speed.steps, speed.parts, ylabel="seconds") if speed.parts else "",
+        attempts=attempts,
+        hours=hours(attempts),
+        money=money(attempts, price),
+        changes=from_recipe(run.config),
+        stops=", ".join(scale_stops()),
     )
+
+
+def summary(run: RunView, *, price: Price | None = None) -> dict[str, Any]:
+    """Return the page's figures as JSON-able values."""
+    speed, attempts, changes = speed_of(run.events), _attempts(run), from_recipe(run.config)
+    return {
+        "run": str(run.path),
+        "recipe": run.config.recipe,
+        "size": run.config.size,
+        "changed": None if changes is None else {change.path: list(change.values) for change in changes},
+        "evaluations": {view.name: view.result["metrics"] for view in run.evaluations},
+        "images_per_s": speed.images_per_s,
+        "step_s": speed.step_s,
+        "attempts": len(attempts),
+        "worker_hours": hours(attempts),
+        **({} if price is None else {"cost": hours(attempts) * price.per_worker_hour, "currency": price.currency}),
+    }
+
+
+def facts_of(run: RunView, *, price: Price | None = None) -> list[tuple[str, str]]:
+    """Return the run in a few words: what was trained, on what, for how long."""
+    attempts = _attempts(run)
+    sources = ", ".join(Path(source.partition(":")[0]).name for source in run.config.data.sources)
+    facts = [("recipe", run.config.recipe), ("size", run.config.size), ("seed", str(run.config.seed))]
+    facts += [("trained on", sources)] if sources else []
+    steps = [event for event in run.events if event["event"] == "step"]
+    if steps:
+        facts += [
+            ("steps", f"{max(event['step'] for event in steps):,}"),
+            ("epochs", str(1 + max(event["epoch"] for event in steps))),
+            ("training time", f"{sum(attempt.seconds for attempt in attempts) / 60:.1f} min"),
+            ("attempts", str(len(attempts))),
+        ]
+    paid = money(attempts, price)
+    return [*facts, ("cost", paid)] if paid else facts
+
+
+def ranking_with_pictures(view: EvaluationView, ranking: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of rankings.json with the pictures it names."""
+    query = {**ranking["query"], "picture": photo(view.folder / ranking["query"]["crop"])}
+    results = [{**found, "picture": photo(view.folder / found["crop"])} for found in ranking["results"]]
+    return {**ranking, "query": query, "results": results}
+
+
+def _attempts(run: RunView) -> list[Attempt]:
+    return attempts_of(run.events, workers=run.environment.get("workers", 1))
 
 
 def _evaluation(view: EvaluationView) -> dict[str, Any]:
@@ -73,6 +119,8 @@ def _evaluation(view: EvaluationView) -> dict[str, Any]:
         "missing": _missing(view.result),
         "cmc": cmc_plot("Cumulative match", _cmc_lines(view.result)),
         "groups": _ranking_groups(view),
+        "legend": view.legend,
+        "looks": _looks(view),
         "card": view.card,
     }
 
@@ -110,21 +158,29 @@ def _cmc_lines(result: Mapping[str, Any]) -> dict[str, list[float]]:
 def _ranking_groups(view: EvaluationView) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
     for kind, title in KINDS.items():
-        rankings = [_with_pictures(view, found) for found in view.rankings if found["kind"] == kind]
+        rankings = [ranking_with_pictures(view, found) for found in view.rankings if found["kind"] == kind]
         if rankings:
             groups.append({"title": title, "rankings": rankings})
     return groups
 
 
-def _with_pictures(view: EvaluationView, ranking: Mapping[str, Any]) -> dict[str, Any]:
-    query = {**ranking["query"], "picture": _picture(view.folder / ranking["query"]["crop"])}
-    results = [{**found, "picture": _picture(view.folder / found["crop"])} for found in ranking["results"]]
-    return {**ranking, "query": query, "results": results}
+def _looks(view: EvaluationView) -> list[dict[str, Any]]:
+    """Return, for each query shown that has maps, query and first answer with theirs."""
+    return [
+        {
+            "kind": ranking["kind"],
+            "ap": ranking["ap"],
+            "query": _look(view, ranking["query"]),
+            "answer": {**_look(view, ranking["results"][0]), "correct": ranking["results"][0]["correct"]},
+        }
+        for ranking in view.rankings
+        if ranking["results"] and {ranking["query"]["key"], ranking["results"][0]["key"]} <= view.maps.keys()
+    ]
 
 
-def _picture(path: Path) -> str:
-    kind = "png" if path.suffix == ".png" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def _look(view: EvaluationView, image: Mapping[str, Any]) -> dict[str, Any]:
+    crop = view.folder / image["crop"]
+    return {"key": image["key"], "picture": photo(crop), "map": overlay(crop, view.folder / view.maps[image["key"]])}
 
 
 def _curve_plots(run: RunView) -> list[str]:
@@ -132,28 +188,11 @@ def _curve_plots(run: RunView) -> list[str]:
     if not curves.steps:
         return []
     parts = {"total": curves.total, **curves.losses} if len(curves.losses) > 1 else dict(curves.losses)
-    return [
-        curve_plot("Losses", curves.steps, parts),
-        curve_plot("Learning rate", curves.steps, {"lr": curves.lr}, exact=True),
-        curve_plot("Throughput", curves.steps, {"images/s": curves.images_per_s}, ylabel="images/s"),
+    plots = [
+        curve_plot("Losses", {name: (curves.steps, values) for name, values in parts.items()}),
+        curve_plot("Learning rate", {"lr": (curves.steps, curves.lr)}, exact=True),
+        curve_plot("Throughput", {"images/s": (curves.steps, curves.images_per_s)}, ylabel="images/s"),
     ]
-
-
-def _facts(run: RunView) -> list[tuple[str, str]]:
-    """Return the run in a few words: what was trained, for how long."""
-    steps = [event for event in run.events if event["event"] == "step"]
-    attempts = {event.get("attempt", 1) for event in run.events}
-    facts = [("recipe", run.recipe), ("size", run.size)]
-    if steps:
-        spent = sum(
-            max(event["time"] for event in run.events if event.get("attempt", 1) == attempt)
-            - min(event["time"] for event in run.events if event.get("attempt", 1) == attempt)
-            for attempt in attempts
-        )
-        facts += [
-            ("steps", f"{max(event['step'] for event in steps):,}"),
-            ("epochs", str(1 + max(event["epoch"] for event in steps))),
-            ("training time", f"{spent / 60:.1f} min"),
-            ("attempts", str(len(attempts))),
-        ]
-    return facts
+    if curves.validation:
+        plots.append(curve_plot("Validation", curves.validation, exact=True, share=True))
+    return plots

@@ -3,6 +3,7 @@
 What is written, under `RUN/evaluations/<data set>/`, everything complete before `evaluation.json`:
   crops/<key>.jpg    the stored bytes of every crop that `rankings.json` shows
   rankings.json      worst, random and best queries with their first ten answers
+  maps/<key>.png, maps.json  where the network looks in each query shown and in its first answer, where it can tell
   per_query.parquet  one row a query
   dataset.json       the data set's card
   evaluation.json    scores, intervals, baselines, what was judged
@@ -26,6 +27,7 @@ from resight.datasets.dataset import Dataset
 from resight.trainers.retrieval.baselines import MASKED, NoMask, mask_features
 from resight.trainers.retrieval.chance import chance_metrics
 from resight.trainers.retrieval.evaluation import Evaluation, compare, intervals
+from resight.trainers.retrieval.maps import Look, draw_maps
 from resight.trainers.retrieval.metrics import Metrics
 from resight.trainers.retrieval.protocol import MARKET1501, EvalProtocol
 from resight.trainers.retrieval.showcase import Showcase, make_showcase, per_query_parquet
@@ -52,6 +54,7 @@ def judge(
     protocol: EvalProtocol = MARKET1501,
     baselines: bool = True,
     untrained: Callable[[], Embeds] | None = None,
+    look: Look | None = None,
     checkpoint: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -65,8 +68,9 @@ def judge(
         protocol: what a query is not asked to find.
         baselines: whether to score chance, an untrained network, colours and outlines too.
         untrained: makes the same network from fresh weights; None: that baseline is reported missing.
+        look: draws where the network looks in the images shown; None: no maps are written.
         checkpoint: where the network came from, JSON-able, copied into the findings.
-        seed: of the resampling and of the random queries shown.
+        seed: of the resampling. The random queries shown are the same for every network, so that runs can be compared.
         progress: told what is done.
 
     Raises:
@@ -94,7 +98,7 @@ def judge(
         seconds=seconds,
     )
     if out is not None:
-        _publish(out, evaluation, sides, make_showcase(features, sides, metrics, protocol, seed=seed))
+        _publish(out, evaluation, sides, make_showcase(features, sides, metrics, protocol), look)
     return evaluation
 
 
@@ -127,17 +131,21 @@ def _baselines(
     return found
 
 
-def _publish(out: Path, evaluation: Evaluation, sides: Sides, show: Showcase) -> None:
-    """Write the findings, the file that readers look for last, and then remove crops of an earlier evaluation."""
+def _publish(out: Path, evaluation: Evaluation, sides: Sides, show: Showcase, look: Look | None) -> None:
+    """Write the findings, the file that readers look for last, and then remove pictures of an earlier evaluation."""
     storage = open_storage(out / "evaluations" / evaluation.dataset)
     for name, row in show.crops.items():
         storage.publish(bytes(sides.dataset.image_bytes(row)), name)
+    maps = draw_maps(look, sides.dataset, show)
+    for name, data in maps.files.items():
+        storage.publish(data, name)
+    storage.publish(_json(maps.index), "maps.json")
     storage.publish(_json(show.rankings), "rankings.json")
     storage.publish(per_query_parquet(sides, evaluation.metrics), "per_query.parquet")
     storage.publish(card_to_json(sides.dataset.card), CARD_KEY)
     storage.publish(_json(evaluation.to_dict()), "evaluation.json")
-    for name in storage.list("crops/"):
-        if name not in show.crops:
+    for name in [*storage.list("crops/"), *storage.list("maps/")]:
+        if name not in show.crops and name not in maps.files:
             storage.delete(name)
 
 

@@ -42,10 +42,10 @@ class Showcase:
 
 
 def make_showcase(
-    features: Float32[np.ndarray, "n d"], sides: Sides, metrics: Metrics, protocol: EvalProtocol, *, seed: int
+    features: Float32[np.ndarray, "n d"], sides: Sides, metrics: Metrics, protocol: EvalProtocol
 ) -> Showcase:
     """Choose queries and rank the gallery for them; `features` are those of `sides.rows`."""
-    chosen = choose_queries(metrics, sides.query_labels.pid, seed=seed)
+    chosen = choose_queries(metrics, sides.query_labels.pid)
     picked = np.array([query for _, query in chosen], np.int64)
     indices, distances = rank_labelled(
         features[picked],
@@ -77,15 +77,19 @@ def make_showcase(
     return Showcase(rankings=rankings, crops=crops)
 
 
-def choose_queries(metrics: Metrics, pids: Int64[np.ndarray, " q"], *, seed: int) -> list[tuple[str, int]]:
-    """Return (kind, query) of scored queries, each at most once: worst, then random, then best."""
+def choose_queries(metrics: Metrics, pids: Int64[np.ndarray, " q"], *, seed: int = 0) -> list[tuple[str, int]]:
+    """Return (kind, query) of scored queries, each at most once: worst, then random, then best.
+
+    The draw looks at the queries alone and leaves out what is shown anyway, so the first queries drawn are shown of
+    every network, and networks can be compared by them.
+    """
     scored = np.flatnonzero(metrics.reason == 0)
     ascending = scored[np.argsort(metrics.ap[scored], kind="stable")]
     worst = _one_each(ascending, pids)[: COUNTS["worst"]]
     left = ascending[~np.isin(ascending, worst)]
     best = _one_each(left[::-1], pids)[: COUNTS["best"]]
-    left = left[~np.isin(left, best)]
-    drawn = np.random.default_rng(seed).permutation(np.sort(left))[: COUNTS["random"]]
+    drawn = np.random.default_rng(seed).permutation(scored)
+    drawn = drawn[~np.isin(drawn, [*worst, *best])][: COUNTS["random"]]
     groups = {"worst": worst, "random": drawn, "best": best}
     return [(kind, int(query)) for kind, queries in groups.items() for query in queries]
 
