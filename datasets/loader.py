@@ -22,7 +22,6 @@ from torch import Tensor
 from resight.cluster.errors import UserError
 from resight.cluster.storage import Storage
 from resight.datasets.augment.config import AugmentConfig
-from resight.datasets.augment.draws import draw
 from resight.datasets.augment.fused import apply
 from resight.datasets.augment.plain import nothing_drawn
 from resight.datasets.augment.resize import resize
@@ -30,10 +29,12 @@ from resight.datasets.batch import Batch
 from resight.datasets.buffers import Buffers
 from resight.datasets.dataset import Dataset
 from resight.datasets.drawn import Drawn
+from resight.datasets.filling import Filler
 from resight.datasets.image_cache import ImageCache
 from resight.datasets.labels import LabelColumn
 from resight.datasets.prefetch import Job, done_ahead
 from resight.datasets.sampler import SamplerConfig, SourceRows, make_plan
+from resight.datasets.slices import slice_of
 from resight.datasets.sources import Source, open_sources
 
 __all__ = ["Loader", "iterate_images", "open_training_data", "slice_of"]
@@ -77,7 +78,7 @@ class Loader:
         self._augment = augment
         self._threads = threads
         self._cache = ImageCache(cache_bytes)
-        self._buffers: dict[int, Buffers] = {}
+        self._filler = Filler(augment, seed=seed)
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._draw_from(tuple(sources))
 
@@ -100,7 +101,7 @@ class Loader:
         """Stop all threads and forget the decoded images; iterations that were not finished end."""
         self._stop()
         self._cache.clear()
-        self._buffers.clear()
+        self._filler.forget()
 
     @property
     def label_versions(self) -> tuple[str, ...]:
@@ -143,7 +144,8 @@ class Loader:
             )
         slots = slice_of(total, rank, world)
         planned = self.plan.epoch(epoch)
-        jobs = (self._job(planned[step], slots, epoch, step) for step in range(start_step, len(planned)))
+        job = partial(self._filler.job, self._drawn, image_of=self._image, slots=slots, epoch=epoch)
+        jobs = (job(planned[step], step=step) for step in range(start_step, len(planned)))
         running = done_ahead(jobs, threads=self._threads, ahead=_AHEAD)
         self._running.add(running)
         return running
@@ -168,27 +170,7 @@ class Loader:
         for running in list(self._running):
             running.close()
 
-    def _job(self, rows: Int64[np.ndarray, " l"], slots: range, epoch: int, step: int) -> Job[Batch]:
-        shape = (len(slots), 3, self._augment.height, self._augment.width)
-        array, images = self._buffers.setdefault(len(slots), Buffers(shape)).take()
-        batch = self._drawn.batch(rows, images, slots, epoch=epoch, step=step)
-        parts = [slots[at : at + _PART] for at in range(0, len(slots), _PART)]
-        work = [partial(self._fill, rows, part, epoch, step, array[part.start - slots.start :]) for part in parts]
-        return Job(parts=work, result=batch)
-
-    def _fill(
-        self,
-        rows: Int64[np.ndarray, " l"],
-        slots: range,
-        epoch: int,
-        step: int,
-        out: Float32[np.ndarray, "b 3 h w"],
-    ) -> None:
-        images = [self._image(int(rows[slot])) for slot in slots]
-        draws = draw(self._augment, seed=self.seed, epoch=epoch, step=step, slots=slots)
-        apply(images, draws, self._augment, out[: len(slots)])
-
-    def _image(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
+    def _image(self, row: int, slot: int) -> UInt8[np.ndarray, "h w 3"]:
         """Return the image, resized already if it is in the cache or finds room there."""
         image = self._cache.get(row)
         if image is None:
@@ -266,17 +248,6 @@ def _plain_job(
 
     work = [partial(fill, begin) for begin in range(0, len(rows), _PART)]
     return Job(parts=work, result=(rows, images[: len(rows)]))
-
-
-def slice_of(total: int, rank: int, world: int) -> range:
-    """Return a rank's part of `total` places: consecutive, together all of them, sizes differing by at most one.
-
-    64 places on 3 ranks are 22, 21 and 21.
-    """
-    assert 0 <= rank < world, f"rank {rank} of {world}"
-    size, more = divmod(total, world)
-    begin = rank * size + min(rank, more)
-    return range(begin, begin + size + (rank < more))
 
 
 def _sampled(source: Source) -> SourceRows:
