@@ -88,7 +88,8 @@ class Drawn:
 def _without_gaps(source: np.ndarray, camid: np.ndarray) -> tuple[Int64[np.ndarray, " n"], list[tuple[int, int]]]:
     """Number the cameras 0, 1, 2, ... by (source, camid), unknown ones stay -1; return also (source, camid) of each."""
     known = camid >= 0
-    names, codes = np.unique(np.stack([source[known], camid[known]], axis=1), axis=0, return_inverse=True)
+    width = int(camid.max(initial=0)) + 1
+    names, codes = np.unique(source[known] * width + camid[known], return_inverse=True)
     numbers = np.full(len(camid), -1, np.int64)
-    numbers[known] = codes.reshape(-1)
-    return numbers, [(source, camid) for source, camid in names.tolist()]
+    numbers[known] = codes
+    return numbers, [divmod(name, width) for name in names.tolist()]
