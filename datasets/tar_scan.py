@@ -81,12 +81,11 @@ def _members(file: BinaryIO, path: Path, size: int) -> list[tarfile.TarInfo]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             while member := tar.next():
-                tar.members = []  # the archive's own list of what it gave out; ours is enough
                 if member.size < 0 or member.offset < at:
                     raise _torn(path, f"member {member.name!r} has a negative size")  # would be read for ever
                 _refuse(member, path)
                 at = member.offset + tarfile.BLOCKSIZE
-                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                end = tar.offset  # of what follows
                 if end > size:
                     raise _torn(path, f"truncated: member {member.name!r} ends at byte {end:,}, the file at {size:,}")
                 members.append(member)
