@@ -1,4 +1,6 @@
-"""The order of a stream: every sample once an epoch, from a window of shards, at any step, for any number of workers."""
+"""The order of a stream: every sample once an epoch, a window of shards at a time, from any step, for any workers."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ NUMBERS = {
 
 def plan_of(sizes: list[int], *, batch_size: int = 8, window: int = 3, seed: int = 0) -> StreamPlan:
     ends = np.cumsum([0, *sizes])
-    shards = [np.arange(begin, end) for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+    shards = [np.arange(begin, end) for begin, end in pairwise(ends.tolist())]
     return StreamPlan(shards, batch_size=batch_size, window=window, seed=seed)
 
 

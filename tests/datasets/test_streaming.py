@@ -235,7 +235,7 @@ def test_an_image_that_nobody_can_stand_in_for_stops_the_run(tmp_path: Path) -> 
 
 def test_too_many_bad_images_stop_the_run(crowd: Dataset, tmp_path: Path) -> None:
     torn = spoiled(crowd, [f"x-{n:03d}" for n in range(0, 22, 2)], tmp_path / "torn")
-    with pytest.raises(UserError, match="11 images are no pictures, more than 0.01 of the") as caught:
+    with pytest.raises(UserError, match=r"11 images are no pictures, more than 0\.01 of the") as caught:
         whole(opened(torn).batches(0, 0, rank=0, world=1))
     assert "max_bad_share" in caught.value.cure
     assert len(whole(opened(torn, max_bad_share=0.1).batches(0, 0, rank=0, world=1))) == 7

@@ -172,9 +172,7 @@ def _named(name: str) -> Callable[[tarfile.TarInfo], None]:
         (_named("a\nb.jpg"), "cannot be printed"),
     ],
 )
-def test_unsafe_members_are_refused(
-    tmp_path: Path, change: Callable[[tarfile.TarInfo], None], problem: str
-) -> None:
+def test_unsafe_members_are_refused(tmp_path: Path, change: Callable[[tarfile.TarInfo], None], problem: str) -> None:
     data = jpeg(0, **SMALL)
     info = tarfile.TarInfo("a.jpg")
     info.size = len(data)
