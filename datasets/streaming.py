@@ -39,7 +39,7 @@ from resight.datasets.slices import slice_of
 from resight.datasets.sources import Source
 from resight.datasets.stream_plan import StreamPlan
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "by_shard"]
 
 _STAND_IN = 5  # stream of random numbers, beside the sampler's and the plan's
 _AHEAD = 3  # batches in work while one is being trained on
@@ -82,7 +82,7 @@ class Stream:
         self._drawn = Drawn(sources, labels, seed=seed)
         self.cameras = self._drawn.cameras
         self.num_cameras = len(self.cameras)
-        self.plan = StreamPlan(_by_shard(sources), batch_size=batch_size, window=window, seed=seed)
+        self.plan = StreamPlan(by_shard(sources), batch_size=batch_size, window=window, seed=seed)
         self.steps_per_epoch = self.plan.steps_per_epoch
         where = ", ".join(source.dataset.path for source in sources)
         self._quarantine = Quarantine(max_bad_share=max_bad_share, where=where)
@@ -196,7 +196,7 @@ class Stream:
             return None
 
 
-def _by_shard(sources: Sequence[Source]) -> list[Int64[np.ndarray, " _"]]:
+def by_shard(sources: Sequence[Source]) -> list[Int64[np.ndarray, " _"]]:
     """Return the rows of each shard, numbered through the sources, in the order of sources and shards."""
     found: list[np.ndarray] = []
     first = 0
