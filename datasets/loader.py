@@ -3,10 +3,10 @@
 The plan says which rows, the draws say what happens to them; both are pure functions of (seed, epoch, step, slot), and
 of the label versions where pseudo labels are in force; and each thread writes its own places of a batch. So the batches
 are the same bit for bit for any number of threads, with or without the cache, and a rank's images are exactly its slice
-of the logical batch. A picture that cannot be decoded stops the run with its key and shard: a stand-in would be drawn
-by the same identity again. Source: design of this project. Trade-off: threads share the interpreter, which is enough
-because decoding, resizing and augmenting happen outside its lock; processes are never forked, since a child of a
-process that ran parallel compiled code can hang.
+of the logical batch. A picture that cannot be decoded stops the run with its key and shard: a stand-in would be a
+repeat that the sampler promises not to make. Source: design of this project. Trade-off: threads share the interpreter,
+which is enough because decoding, resizing and augmenting happen outside its lock; processes are never forked, since a
+child of a process that ran parallel compiled code can hang.
 """
 
 import weakref
