@@ -19,6 +19,8 @@ HERE = Path(__file__).resolve().parent
 CLAIMS = {
     "Evaluation, one thread": ["evaluation.py", "--threads", "1"],
     "Evaluation, two threads": ["evaluation.py", "--threads", "2"],
+    "Planning identity batches": ["planning.py"],
+    "Streaming from tars": ["streaming.py"],
     "Input pipeline": ["input_pipeline.py"],
     "Rendering": ["rendering.py"],
     "A training step of a vision transformer": ["vit_step.py"],

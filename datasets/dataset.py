@@ -76,10 +76,17 @@ class Dataset:
             raise UserError("the image's bytes fail their checksum", where=self._where(row), cure=_CURE)
         return data
 
+    def pixels(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Return the decoded image, RGB; Undecodable when it cannot be or is over the pixel limit.
+
+        For readers that can do without an image; `image` is for those that cannot.
+        """
+        return decode(self.image_bytes(row), max_pixels=self._max_pixels)
+
     def image(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
         """Return the decoded image, RGB; UserError when it cannot be decoded or is over the pixel limit."""
         try:
-            return decode(self.image_bytes(row), max_pixels=self._max_pixels)
+            return self.pixels(row)
         except Undecodable as error:
             raise self._undecodable(row, "image", error) from error
 

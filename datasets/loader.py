@@ -1,36 +1,40 @@
 """Logical batches, decoded and augmented by threads ahead of the training loop.
 
-The plan says which rows, the draws say what happens to them; both are pure functions of (seed, epoch, step, slot),
-and each thread writes its own places of a batch. So the batches are the same bit for bit for any number of threads,
-with or without the cache, and a rank's images are exactly its slice of the logical batch. A picture that cannot be
-decoded stops the run with its key and shard: replacing it silently would change the batch. Source: design of this
-project. Trade-off: threads share the interpreter, which is enough because decoding, resizing and augmenting happen
-outside its lock; processes are never forked, since a child of a process that ran parallel compiled code can hang.
+The plan says which rows, the draws say what happens to them; both are pure functions of (seed, epoch, step, slot), and
+of the label versions where pseudo labels are in force; and each thread writes its own places of a batch. So the batches
+are the same bit for bit for any number of threads, with or without the cache, and a rank's images are exactly its slice
+of the logical batch. A picture that cannot be decoded stops the run with its key and shard: a stand-in would be a
+repeat that the sampler promises not to make. Source: design of this project. Trade-off: threads share the interpreter,
+which is enough because decoding, resizing and augmenting happen outside its lock; processes are never forked, since a
+child of a process that ran parallel compiled code can hang.
 """
 
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from resight.cluster.errors import UserError
+from resight.cluster.storage import Storage
 from resight.datasets.augment.config import AugmentConfig
-from resight.datasets.augment.draws import draw
 from resight.datasets.augment.fused import apply
 from resight.datasets.augment.plain import nothing_drawn
 from resight.datasets.augment.resize import resize
 from resight.datasets.batch import Batch
 from resight.datasets.buffers import Buffers
 from resight.datasets.dataset import Dataset
+from resight.datasets.drawn import Drawn
+from resight.datasets.filling import Filler
 from resight.datasets.image_cache import ImageCache
+from resight.datasets.labels import LabelColumn
 from resight.datasets.prefetch import Job, done_ahead
 from resight.datasets.sampler import SamplerConfig, SourceRows, make_plan
+from resight.datasets.slices import slice_of
 from resight.datasets.sources import Source, open_sources
 
 __all__ = ["Loader", "iterate_images", "open_training_data", "slice_of"]
@@ -51,7 +55,7 @@ class Loader:
         cache_bytes: of decoded images to keep in memory.
 
     Attributes:
-        sources, seed: as given.
+        sources, seed: as given; `relabel` changes the sources' labels.
         plan: which rows make up each batch.
         num_classes: identities over all sources.
         cameras: their names over all sources, "data set/camid", by the numbers they have in a batch.
@@ -69,24 +73,14 @@ class Loader:
         threads: int,
         cache_bytes: int = 2 << 30,
     ) -> None:
-        self.sources = tuple(sources)
         self.seed = seed
-        self.plan = make_plan([_sampled(source) for source in sources], sampler, seed=seed)
-        self.num_classes = self.plan.num_classes
-        self.steps_per_epoch = self.plan.steps_per_epoch
         self._sampler = sampler
         self._augment = augment
         self._threads = threads
         self._cache = ImageCache(cache_bytes)
-        self._buffers: dict[int, Buffers] = {}
+        self._filler = Filler(augment, seed=seed)
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._source = np.repeat(np.arange(len(sources)), [len(source.rows) for source in sources])
-        self._row = np.concatenate([source.rows for source in sources])
-        self._pids = self._column("pid")
-        self._camids, seen = _without_gaps(self._source, self._column("camid"))
-        self.cameras = tuple(f"{sources[source].dataset.name}/{camid}" for source, camid in seen)
-        self.num_cameras = len(self.cameras)
-        self._has_shape = np.asarray(np.isfinite(self._column("betas")).all(axis=1))
+        self._draw_from(tuple(sources))
 
     def __repr__(self) -> str:
         """What is trained on."""
@@ -105,10 +99,34 @@ class Loader:
 
     def close(self) -> None:
         """Stop all threads and forget the decoded images; iterations that were not finished end."""
-        for running in list(self._running):
-            running.close()
+        self._stop()
         self._cache.clear()
-        self._buffers.clear()
+        self._filler.forget()
+
+    @property
+    def label_versions(self) -> tuple[str, ...]:
+        """Each source's label version, "" for given identities: with seed, epoch and step what decides a batch."""
+        return tuple(source.version for source in self.sources)
+
+    def relabel(self, labels: Mapping[int, LabelColumn | None]) -> None:
+        """Go on with other labels: `num_classes` and the length of an epoch follow them, running iterations end.
+
+        Decoded images are kept as long as the sources' rows stay the same, which they do from one column to the next.
+
+        Args:
+            labels: source number -> its labels from now on, None for the given identities; others stay as they are.
+
+        Raises:
+            UserError: when a column belongs to other data or has too few identities for a batch; the loader is then
+                as it was.
+        """
+        assert all(0 <= number < len(self.sources) for number in labels), f"there are {len(self.sources)} sources"
+        before = self.sources
+        after = tuple(s.relabelled(labels[n]) if n in labels else s for n, s in enumerate(before))
+        self._stop()
+        self._draw_from(after)
+        if not all(np.array_equal(one.rows, other.rows) for one, other in zip(before, after, strict=True)):
+            self._cache.clear()
 
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
         """Yield a rank's slices of the logical batches of `epoch`, from `start_step` to the end of the epoch.
@@ -127,8 +145,12 @@ class Loader:
                 cure=f"use {len(parts[0])} workers or fewer, or raise sampler.ids_per_batch",
             )
         planned = self.plan.epoch(epoch)
-        steps = range(start_step, len(planned))
-        jobs = (self._job(planned[step], part, rank, world, epoch, step) for step in steps for part in parts)
+        job = partial(self._filler.job, self._drawn, image_of=self._image, epoch=epoch)
+        jobs = (
+            job(planned[step, part.start : part.stop], slice_of(len(part), rank, world), begin=part.start, step=step)
+            for step in range(start_step, len(planned))
+            for part in parts
+        )
         running = done_ahead(jobs, threads=self._threads, ahead=_AHEAD)
         self._running.add(running)
         return running
@@ -144,60 +166,30 @@ class Loader:
         Args:
             rows: as in `Batch.rows`.
         """
-        places = [(self.sources[self._source[row]].dataset, self._row[row]) for row in rows.tolist()]
-        return [f"{dataset.name}/{dataset.index.key[row]}" for dataset, row in places]
+        return [self._drawn.key(row) for row in rows.tolist()]
 
-    def _job(
-        self, planned: Int64[np.ndarray, " l"], part: range, rank: int, world: int, epoch: int, step: int
-    ) -> Job[Batch]:
-        slots, rows = slice_of(len(part), rank, world), planned[part.start : part.stop]
-        shape = (len(slots), 3, self._augment.height, self._augment.width)
-        array, images = self._buffers.setdefault(len(slots), Buffers(shape)).take()
-        labels = self.plan.labels[rows]
-        batch = Batch(
-            images=images,
-            slots=slots,
-            rows=torch.from_numpy(rows),
-            labels=torch.from_numpy(labels),
-            pids=torch.from_numpy(self._pids[rows]),
-            camids=torch.from_numpy(self._camids[rows]),
-            has_id=torch.from_numpy(labels >= 0),
-            has_shape=torch.from_numpy(self._has_shape[rows]),
-            epoch=epoch,
-            step=step,
-            seed=self.seed,
-            begin=part.start,
-        )
-        work = [
-            partial(self._fill, planned, batch.places[at : at + _PART], epoch, step, array[at:])
-            for at in range(0, len(slots), _PART)
-        ]
-        return Job(parts=work, result=batch)
+    def _draw_from(self, sources: tuple[Source, ...]) -> None:
+        plan = make_plan([_sampled(source) for source in sources], self._sampler, seed=self.seed)
+        self.sources, self.plan = sources, plan
+        self.num_classes, self.steps_per_epoch = plan.num_classes, plan.steps_per_epoch
+        self._drawn = Drawn(sources, plan.labels, seed=self.seed)
+        self.cameras = self._drawn.cameras
+        self.num_cameras = len(self.cameras)
 
-    def _fill(
-        self,
-        planned: Int64[np.ndarray, " l"],
-        places: range,
-        epoch: int,
-        step: int,
-        out: Float32[np.ndarray, "b 3 h w"],
-    ) -> None:
-        images = [self._image(int(planned[place])) for place in places]
-        draws = draw(self._augment, seed=self.seed, epoch=epoch, step=step, slots=places)
-        apply(images, draws, self._augment, out[: len(places)])
+    def _stop(self) -> None:
+        for running in list(self._running):
+            running.close()
 
-    def _image(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
+    def _image(self, row: int, slot: int) -> UInt8[np.ndarray, "h w 3"]:
         """Return the image, resized already if it is in the cache or finds room there."""
         image = self._cache.get(row)
         if image is None:
-            image = self.sources[self._source[row]].dataset.image(int(self._row[row]))
+            dataset, inner = self._drawn.place(row)
+            image = dataset.image(inner)
             if self._cache.has_room(3 * self._augment.height * self._augment.width):
                 image = resize(image, self._augment)
                 self._cache.keep(row, image)
         return image
-
-    def _column(self, name: str) -> np.ndarray:
-        return np.concatenate([getattr(source.dataset.index, name)[source.rows] for source in self.sources])
 
 
 def open_training_data(
@@ -209,6 +201,7 @@ def open_training_data(
     seed: int,
     threads: int,
     cache_gib: float = 2.0,
+    labels: Mapping[int, tuple[Storage, str]] | None = None,
 ) -> Loader:
     """Open the data sets of a training run.
 
@@ -220,11 +213,12 @@ def open_training_data(
         seed: of sampling and augmentation.
         threads: that decode and augment.
         cache_gib: memory for decoded images, of this process.
+        labels: source number -> where its label column is, and the version, in place of the given identities.
 
     Raises:
         UserError: for a source that cannot be opened or has too few identities for a batch.
     """
-    opened = open_sources(sources, val_ids=val_ids)
+    opened = open_sources(sources, val_ids=val_ids, labels=labels)
     cache_bytes = int(cache_gib * (1 << 30))
     return Loader(opened, sampler=sampler, augment=augment, seed=seed, threads=threads, cache_bytes=cache_bytes)
 
@@ -266,32 +260,13 @@ def _plain_job(
     return Job(parts=work, result=(rows, images[: len(rows)]))
 
 
-def slice_of(total: int, rank: int, world: int) -> range:
-    """Return a rank's part of `total` places: consecutive, together all of them, sizes differing by at most one.
-
-    64 places on 3 ranks are 22, 21 and 21.
-    """
-    assert 0 <= rank < world, f"rank {rank} of {world}"
-    size, more = divmod(total, world)
-    begin = rank * size + min(rank, more)
-    return range(begin, begin + size + (rank < more))
-
-
 def _sampled(source: Source) -> SourceRows:
     index, rows = source.dataset.index, source.rows
     return SourceRows(
         weight=source.weight,
-        pid=index.pid[rows],
+        pid=source.identities,
         camid=index.camid[rows],
         outfit=index.outfit[rows],
         name=source.dataset.path,
+        version=source.version,
     )
-
-
-def _without_gaps(source: np.ndarray, camid: np.ndarray) -> tuple[Int64[np.ndarray, " n"], list[tuple[int, int]]]:
-    """Number the cameras 0, 1, 2, ... by (source, camid), unknown ones stay -1; return also (source, camid) of each."""
-    known = camid >= 0
-    names, codes = np.unique(np.stack([source[known], camid[known]], axis=1), axis=0, return_inverse=True)
-    numbers = np.full(len(camid), -1, np.int64)
-    numbers[known] = codes.reshape(-1)
-    return numbers, [(source, camid) for source, camid in names.tolist()]

@@ -1,16 +1,25 @@
 """The identity sampler: which rows make up each logical batch of P identities x K images.
 
-A batch is a pure function of (seed, epoch, step) over the index: no state, no worker count, no iteration order
-enters. So the same batches come for any number of workers and loader threads, and resuming at any step costs nothing.
+A batch is a pure function of (seed, epoch, step, label version) over the index: no state, no worker count, no
+iteration order enters. So the same batches come for any number of workers and loader threads, and resuming at any step
+costs nothing. What is promised, exactly:
 
-* Identities of a source follow a permutation; where it ends inside an epoch a fresh one begins, arranged so that no
-  identity stands twice in one batch. An epoch is by default just long enough for every identity once. With fewer
-  `steps_per_epoch` the permutation goes on over the next epochs (a *lap* of epochs) before a new one begins.
-* Images of an identity are chosen one by one: not yet in this draw, least used in this epoch, then a camera (and
-  outfit) not yet in this draw, then by chance (`picking.py`). All images of an identity are used before one is
-  repeated.
-* Sources mix by weight: places are dealt out over the epoch at even distances, so each prefix of it has the wanted
-  shares.
+* A batch has P different identities, K images of each side by side. Identities are those of `SourceRows.pid`, given or
+  pseudo labels; rows below 0 are never drawn. Sources do not share identities, whatever their numbers.
+* Identities of a source follow a permutation (a *turn*); where it ends inside an epoch a fresh one begins, arranged so
+  that no identity stands twice in one batch. An epoch is by default just long enough for every identity of every
+  source once: a source whose weight is large for its few identities has several turns an epoch, and in no epoch are
+  two of its identities more than one appearance apart. With fewer `steps_per_epoch` a turn goes on over the next
+  epochs (a *lap* of epochs) before a new one begins; a new label version begins a new lap.
+* The K images of a draw are different as long as the identity has K; with fewer, each comes K / n times, rounded down
+  or up. Over all draws of an identity in an epoch no image is used again before all of its images were (their counts
+  never differ by more than one). Each epoch begins anew: with one draw an epoch, every epoch takes another K by chance.
+* Within these rules a draw takes the camera (then outfit, where `spread` asks for it) that is least in it so far. So
+  the first draw of an epoch has min(K, cameras) cameras; later ones, from what is left, may have fewer. An identity
+  with one camera is drawn by chance alone; unknown cameras (-1) count as one camera.
+* Sources mix by weight: over an epoch each has its share of the identities to less than one place, and over any first
+  part of an epoch to less than (number of sources + 1) places, because places are dealt out at even distances. With
+  given weights these hold in each epoch; nothing is carried over.
 
 Random numbers are PCG64's raw stream, seeded by a hash of integers, and permutations are sorts of it: numpy promises
 that this stream never changes, which it does not for `Generator.permutation`. Source: Hermans et al. 2017
@@ -18,6 +27,7 @@ that this stream never changes, which it does not for `Generator.permutation`. S
 so images of a camera that saw an identity rarely are drawn more often than the others.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,7 +39,7 @@ from jaxtyping import Int64, UInt64
 from resight.cluster.errors import UserError
 from resight.datasets.picking import pick_images
 
-__all__ = ["Plan", "SamplerConfig", "SourceRows", "make_plan"]
+__all__ = ["Plan", "SamplerConfig", "SourceRows", "class_labels", "make_plan", "random_words"]
 
 _IDENTITIES, _IMAGES = 1, 2  # streams of random numbers
 
@@ -101,6 +111,7 @@ class SourceRows:
         camid: (n,) cameras.
         outfit: (n,) clothes.
         name: for messages.
+        version: of the label column that `pid` came from, in hexadecimal; "" for given identities.
     """
 
     weight: float
@@ -108,6 +119,7 @@ class SourceRows:
     camid: Int64[np.ndarray, " n"]
     outfit: Int64[np.ndarray, " n"]
     name: str = ""
+    version: str = ""
 
 
 class Plan:
@@ -123,7 +135,8 @@ class Plan:
     def __init__(self, sources: Sequence[SourceRows], config: SamplerConfig, *, seed: int) -> None:
         self.seed = seed
         self.config = config
-        self.labels, counts = _label(sources)
+        self.labels, counts = class_labels([source.pid for source in sources])
+        self._entropy = (seed, *_version_words(sources))
         self.num_classes = sum(counts)
         self.batch_size = config.ids_per_batch * config.images_per_id
         shares = _shares([source.weight for source in sources])
@@ -140,7 +153,7 @@ class Plan:
     def epoch(self, epoch: int) -> Int64[np.ndarray, "steps l"]:
         """Return the rows of every batch of an epoch, the images of one identity side by side."""
         classes = self._classes(epoch)
-        chance = _raw(len(self._rows), self.seed, _IMAGES, epoch)
+        chance = random_words(len(self._rows), *self._entropy, _IMAGES, epoch)
         shuffled = np.lexsort((chance, self.labels[self._rows]))  # within each identity
         picked = pick_images(classes, self._starts, self._spread[:, shuffled], self.config.images_per_id)
         return self._rows[shuffled[picked]].reshape(self.steps_per_epoch, self.batch_size)
@@ -152,7 +165,7 @@ class Plan:
         for source, count in enumerate(self._counts):
             mine = np.flatnonzero(self._deal == source)
             batch = mine // self.config.ids_per_batch
-            places[mine] = first + _identities(batch, count, self.seed, source, epoch)
+            places[mine] = first + _identities(batch, count, self._entropy, source, epoch)
             first += count
         return places
 
@@ -175,23 +188,36 @@ def make_plan(sources: Sequence[SourceRows], config: SamplerConfig, *, seed: int
     return Plan(sources, config, seed=seed)
 
 
-def _raw(count: int, *entropy: int) -> UInt64[np.ndarray, " count"]:
+def random_words(count: int, *entropy: int) -> UInt64[np.ndarray, " count"]:
     """Return `count` random 64-bit words, a pure function of the integers."""
     words = np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(count)
     return np.asarray(words, np.uint64)
 
 
-def _label(sources: Sequence[SourceRows]) -> tuple[Int64[np.ndarray, " n"], list[int]]:
+def class_labels(identities: Sequence[Int64[np.ndarray, " _"]]) -> tuple[Int64[np.ndarray, " N"], list[int]]:
+    """Number the identities of several sources 0, 1, 2, ... by (source, identity); below 0 stays -1.
+
+    Returns:
+        The class of each row of the concatenated sources, and the number of classes of each source.
+    """
     labels: list[np.ndarray] = []
     counts: list[int] = []
-    for source in sources:
-        known = source.pid >= 0
-        names, codes = np.unique(source.pid[known], return_inverse=True)
-        label = np.full(len(source.pid), -1, np.int64)
+    for identity in identities:
+        known = identity >= 0
+        names, codes = np.unique(identity[known], return_inverse=True)
+        label = np.full(len(identity), -1, np.int64)
         label[known] = codes + sum(counts)
         labels.append(label)
         counts.append(len(names))
     return np.concatenate(labels), counts
+
+
+def _version_words(sources: Sequence[SourceRows]) -> tuple[int, ...]:
+    """Return what label versions add to the random streams: nothing when all identities are given ones."""
+    versions = [source.version for source in sources]
+    if not any(versions):
+        return ()
+    return (int.from_bytes(hashlib.sha256("/".join(versions).encode()).digest(), "big"),)
 
 
 def _shares(weights: Sequence[float]) -> list[Fraction]:
@@ -241,7 +267,7 @@ def _refuse_impossible(
 
 
 def _identities(
-    batch: Int64[np.ndarray, " m"], count: int, seed: int, source: int, epoch: int
+    batch: Int64[np.ndarray, " m"], count: int, entropy: tuple[int, ...], source: int, epoch: int
 ) -> Int64[np.ndarray, " m"]:
     """Return the identities, 0 to count - 1, on one source's m places of an epoch, different within each batch.
 
@@ -252,7 +278,7 @@ def _identities(
     batches = np.concatenate([batch + i * (batch[-1] + 1) for i in range(epochs_per_lap)])
     order = np.empty(len(batches), np.int64)
     for turn, begin in enumerate(range(0, len(order), count)):
-        fresh = np.argsort(_raw(count, seed, _IDENTITIES, source, lap, turn), kind="stable")
+        fresh = np.argsort(random_words(count, *entropy, _IDENTITIES, source, lap, turn), kind="stable")
         if begin:
             fresh = _apart(fresh, order, batches, begin)
         order[begin : begin + count] = fresh[: len(order) - begin]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resight.cluster.errors import UserError
@@ -131,6 +131,30 @@ def test_resume_goes_on_with_the_same_batches(people: Dataset, start: int) -> No
     rest = collected(opened(people).batches(6, start, rank=0, world=1))
     assert len(rest) == 4 - start
     assert all(equal(one, other) for one, other in zip(whole[start:], rest, strict=True))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**40),
+    epoch=st.integers(0, 1000),
+    start=st.integers(0, 4),
+    world=st.integers(1, 4),
+    threads=st.lists(st.integers(1, 3), min_size=4, max_size=4),
+)
+def test_batches_depend_on_seed_epoch_and_step_alone(
+    people: Dataset, strangers: Dataset, seed: int, epoch: int, start: int, world: int, threads: list[int]
+) -> None:
+    """Any number of workers, each with any number of threads, gone on from any step."""
+    whole = collected(opened(people, strangers, seed=seed).batches(epoch, 0, rank=0, world=1))
+    parts = [
+        collected(opened(people, strangers, seed=seed, threads=count).batches(epoch, start, rank=rank, world=world))
+        for rank, count in enumerate(threads[:world])
+    ]
+    for step, batch in enumerate(whole[start:]):
+        assert torch.equal(torch.cat([part[step].images for part in parts]), batch.images)
+        assert all(torch.equal(part[step].rows, batch.rows) for part in parts)
+        assert all(torch.equal(part[step].labels, batch.labels) for part in parts)
+        assert [part[step].step for part in parts] == [batch.step] * world
 
 
 def test_sources_keep_their_identities_and_cameras_apart(people: Dataset, strangers: Dataset) -> None:

@@ -104,6 +104,95 @@ def test_no_image_is_repeated_before_all_of_its_identity_were_used(
         assert max(of_all) - min(of_all) <= 1
 
 
+@settings(max_examples=100, deadline=None)
+@given(**SIZES, steps=st.integers(1, 20))
+def test_identities_with_few_images_repeat_each_about_as_often(
+    seed: int, epoch: int, ids: int, most: int, k: int, p: int, steps: int
+) -> None:
+    """With n < K images a draw has each K / n times, rounded down or up."""
+    source = rows(seed, ids=ids, most=most)
+    plan = plan_of(source, p=min(p, ids), k=k, seed=seed, steps=steps)
+    images = np.bincount(plan.labels, minlength=ids)
+    for draw in plan.epoch(epoch).reshape(-1, k):
+        n = int(images[plan.labels[draw[0]]])
+        times = Counter(draw.tolist())
+        assert len(times) == min(n, k)
+        assert set(times.values()) <= {k // n, -(-k // n)} | ({1} if n >= k else set())
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 2**40),
+    epoch=st.integers(0, 100),
+    few=st.integers(4, 6),
+    many=st.integers(10, 40),
+    weight=st.floats(0.2, 3.0),
+)
+def test_a_small_source_of_large_weight_comes_round_evenly(
+    seed: int, epoch: int, few: int, many: int, weight: float
+) -> None:
+    """Every identity of every source every epoch, and within a source none more than once more than another."""
+    sources = [rows(seed, ids=few, most=5, weight=weight), rows(seed + 1, ids=many, most=5)]
+    config = SamplerConfig(ids_per_batch=4, images_per_id=2)
+    plan = make_plan(sources, config, seed=seed)
+    classes = plan.labels[plan.epoch(epoch)[:, ::2]]
+    times = np.bincount(classes.reshape(-1), minlength=few + many)
+    for part in (times[:few], times[few:]):
+        assert part.min() >= 1
+        assert part.max() - part.min() <= 1
+    assert all(len(set(batch)) == 4 for batch in classes.tolist())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    **SIZES,
+    cameras=st.integers(1, 5),
+    steps=st.integers(1, 10),
+    fields=st.sampled_from([("camid",), ("camid", "outfit")]),
+)
+def test_each_image_is_the_least_used_of_the_rarest_camera(
+    seed: int, epoch: int, ids: int, most: int, k: int, p: int, cameras: int, steps: int, fields: tuple[str, ...]
+) -> None:
+    """The rule, spelled out: least often in the draw, in the epoch, then by camera and outfit in the draw."""
+    source = rows(seed, ids=ids, most=most, cameras=cameras)
+    plan = plan_of(source, p=min(p, ids), k=k, seed=seed, steps=steps, spread=fields)
+    used: Counter[int] = Counter()
+    for draw in plan.epoch(epoch).reshape(-1, k).tolist():
+        mates = np.flatnonzero(plan.labels == plan.labels[draw[0]]).tolist()
+        for n, row in enumerate(draw):
+            earlier = draw[:n]
+
+            def cost(image: int, earlier: list[int] = earlier) -> tuple[int, ...]:
+                alike = [sum(getattr(source, f)[e] == getattr(source, f)[image] for e in earlier) for f in fields]
+                return (earlier.count(image), used[image], *alike)
+
+            assert cost(row) == min(map(cost, mates))
+            used[row] += 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(**SIZES, cameras=st.integers(1, 5))
+def test_the_first_draw_of_an_epoch_has_as_many_cameras_as_it_can(
+    seed: int, epoch: int, ids: int, most: int, k: int, p: int, cameras: int
+) -> None:
+    source = rows(seed, ids=ids, most=most, cameras=cameras)
+    plan = plan_of(source, p=min(p, ids), k=k, seed=seed)
+    met: set[int] = set()
+    for draw in plan.epoch(epoch).reshape(-1, k):
+        label = int(plan.labels[draw[0]])
+        if label not in met:
+            there = len(set(source.camid[plan.labels == label].tolist()))
+            assert len(set(source.camid[draw].tolist())) == min(k, there)
+        met.add(label)
+
+
+def test_unknown_cameras_count_as_one() -> None:
+    camid = np.array([-1, -1, -1, 4])
+    source = SourceRows(weight=1, pid=np.zeros(4, np.int64), camid=camid, outfit=camid)
+    draws = [plan_of(source, p=1, k=2, seed=seed).epoch(0)[0] for seed in range(20)]
+    assert all(3 in draw for draw in draws)
+
+
 def test_images_of_a_draw_come_from_different_cameras_and_outfits() -> None:
     grid = np.array([(camid, outfit) for camid in range(4) for outfit in range(3) for _ in range(2)])
     source = SourceRows(
@@ -170,6 +259,7 @@ def test_labels_are_disjoint_over_sources_and_follow_the_sorted_identities() -> 
 
 
 def test_planning_is_fast() -> None:
+    """1,000 batches of 16 x 4 over 100,000 rows: under half a second of one processor."""
     rng = np.random.default_rng(0)
     pid = rng.integers(0, 8_000, 100_000)
     source = SourceRows(weight=1, pid=pid, camid=rng.integers(0, 6, len(pid)), outfit=pid)
@@ -177,10 +267,10 @@ def test_planning_is_fast() -> None:
     plan.epoch(0)
     times: list[float] = []
     for epoch in range(1, 4):
-        start = time.perf_counter()
-        plan.epoch(epoch)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
+        start = time.process_time()
+        assert plan.epoch(epoch).shape == (1_000, 64)
+        times.append(time.process_time() - start)
+    assert min(times) < 0.25
 
 
 @pytest.mark.parametrize(

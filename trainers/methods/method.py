@@ -1,7 +1,7 @@
 """What a method is: a handful of functions, no control flow. The loop that calls them is `fit`, for every method alike.
 
     models = build(config, shape); state = initial_state(models, config, shape)
-    each epoch:   relabel, where given
+    each epoch:   relabel, where given: clusters -> label columns in the run folder -> the plan (`relabelling.py`)
     each step:    own = features(models, batch, config)             this rank's slice, (b, ...) tensors
                   whole = gather(own)                               (L, ...), the logical batch, on every rank
                   parts = losses(models, whole, batch, config, state)
@@ -14,21 +14,23 @@ rank, so they are plain layers and the result is the same for any number of work
 Source: design of this project; explicit state that goes in and out is the habit of JAX code.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from resight.datasets.batch import Batch
+from resight.datasets.sources import Source
 
 if TYPE_CHECKING:
     from resight.trainers.config import Config
 
-__all__ = ["Attend", "DataShape", "Method", "Models", "State", "Views", "labels_of", "seeded"]
+__all__ = ["Attend", "DataShape", "Method", "Models", "Relabel", "State", "Views", "labels_of", "seeded"]
 
 Models = nn.ModuleDict
 """One entry a network or head; methods with two networks or averaged copies have more."""
@@ -68,6 +70,12 @@ class Views:
     camids: Int64[Tensor, " b"]
 
 
+Relabel = Callable[[Models, Sequence[Source], "Config", int], Mapping[int, np.ndarray]]
+"""(models, sources, config, epoch) -> source number -> (c,) int64 labels of that source's `crops`, -1 for outliers.
+
+Must return the same on every rank. Sources that are not named keep the labels they have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attend:
     """Where a network looks, for the pictures of a report.
@@ -93,7 +101,7 @@ class Method:
         weights: config -> weight of each loss, same keys.
         embed: (models in eval mode, views of b images, config) -> (b, D), L2-normalised.
         initial_state: (models, config, shape) -> state.
-        relabel: pseudo labels before an epoch; None where labels are given.
+        relabel: pseudo labels before an epoch, see `Relabel`; None where labels are given.
         update: (models, state, config) after each optimiser step, e.g. averaged copies; None where nothing follows.
         attend: where its networks look at test; None where there is no picture of it.
     """
@@ -104,7 +112,7 @@ class Method:
     weights: "Callable[[Config], dict[str, float]]"
     embed: "Callable[[Models, Views, Config], Tensor]"
     initial_state: "Callable[[Models, Config, DataShape], State]"
-    relabel: None = None
+    relabel: "Relabel | None" = None
     update: "Callable[[Models, State, Config], None] | None" = None
     attend: Attend | None = None
 
