@@ -6,20 +6,26 @@ with or without the cache, and a rank's images are exactly its slice of the logi
 decoded stops the run with its key and shard: replacing it silently would change the batch. Source: design of this
 project. Trade-off: threads share the interpreter, which is enough because decoding, resizing and augmenting happen
 outside its lock; processes are never forked, since a child of a process that ran parallel compiled code can hang.
+
+Where a device is named, threads decode and resize only, and the batch is augmented there when it is handed over, with
+the same draws (`augment/batched.py`).
 """
 
+import contextlib
 import weakref
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64, Shaped, UInt8
 from torch import Tensor
 
 from resight.cluster.errors import UserError
+from resight.datasets.augment import batched
 from resight.datasets.augment.config import AugmentConfig
 from resight.datasets.augment.draws import draw
 from resight.datasets.augment.fused import apply
@@ -49,6 +55,7 @@ class Loader:
         seed: of sampling and augmentation, >= 0.
         threads: that decode and augment, >= 1.
         cache_bytes: of decoded images to keep in memory.
+        device: where images are augmented, and then are; None augments in the threads.
 
     Attributes:
         sources, seed: as given.
@@ -68,6 +75,7 @@ class Loader:
         seed: int,
         threads: int,
         cache_bytes: int = 2 << 30,
+        device: torch.device | None = None,
     ) -> None:
         self.sources = tuple(sources)
         self.seed = seed
@@ -76,6 +84,7 @@ class Loader:
         self.steps_per_epoch = self.plan.steps_per_epoch
         self._augment = augment
         self._threads = threads
+        self._device = device
         self._cache = ImageCache(cache_bytes)
         self._buffers: dict[int, Buffers] = {}
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -126,9 +135,20 @@ class Loader:
         slots = slice_of(total, rank, world)
         planned = self.plan.epoch(epoch)
         jobs = (self._job(planned[step], slots, epoch, step) for step in range(start_step, len(planned)))
-        running = done_ahead(jobs, threads=self._threads, ahead=_AHEAD)
+        running = self._handed_over(done_ahead(jobs, threads=self._threads, ahead=_AHEAD))
         self._running.add(running)
         return running
+
+    def _handed_over(self, batches: Generator[Batch]) -> Generator[Batch]:
+        with contextlib.closing(batches):
+            for batch in batches:
+                yield batch if self._device is None else self._augmented(batch, self._device)
+
+    def _augmented(self, batch: Batch, device: torch.device) -> Batch:
+        """Return the batch with its pixels, (b, height, width, 3) uint8 so far, on the device and augmented."""
+        draws = draw(self._augment, seed=self.seed, epoch=batch.epoch, step=batch.step, slots=batch.slots)
+        pixels = batch.images.to(device, non_blocking=True)
+        return replace(batch, images=batched.apply(pixels, draws, self._augment))
 
     def keys(self, rows: Tensor) -> list[str]:
         """Return the samples' keys as "data set/key", for messages.
@@ -140,8 +160,7 @@ class Loader:
         return [f"{dataset.name}/{dataset.index.key[row]}" for dataset, row in places]
 
     def _job(self, rows: Int64[np.ndarray, " l"], slots: range, epoch: int, step: int) -> Job[Batch]:
-        shape = (len(slots), 3, self._augment.height, self._augment.width)
-        array, images = self._buffers.setdefault(len(slots), Buffers(shape)).take()
+        array, images = self._buffers.setdefault(len(slots), self._made(len(slots))).take()
         labels = self.plan.labels[rows]
         batch = Batch(
             images=images,
@@ -160,15 +179,25 @@ class Loader:
         work = [partial(self._fill, rows, part, epoch, step, array[part.start - slots.start :]) for part in parts]
         return Job(parts=work, result=batch)
 
+    def _made(self, count: int) -> Buffers:
+        height, width = self._augment.height, self._augment.width
+        if self._device is None:
+            return Buffers((count, 3, height, width))
+        return Buffers((count, height, width, 3), torch.uint8, pinned=self._device.type == "cuda")
+
     def _fill(
         self,
         rows: Int64[np.ndarray, " l"],
         slots: range,
         epoch: int,
         step: int,
-        out: Float32[np.ndarray, "b 3 h w"],
+        out: Shaped[np.ndarray, "b _ _ _"],
     ) -> None:
         images = [self._image(int(rows[slot])) for slot in slots]
+        if self._device is not None:
+            for place, image in zip(out, images, strict=False):
+                place[:] = resize(image, self._augment)
+            return
         draws = draw(self._augment, seed=self.seed, epoch=epoch, step=step, slots=slots)
         apply(images, draws, self._augment, out[: len(slots)])
 
@@ -195,6 +224,7 @@ def open_training_data(
     seed: int,
     threads: int,
     cache_gib: float = 2.0,
+    device: torch.device | None = None,
 ) -> Loader:
     """Open the data sets of a training run.
 
@@ -206,13 +236,16 @@ def open_training_data(
         seed: of sampling and augmentation.
         threads: that decode and augment.
         cache_gib: memory for decoded images, of this process.
+        device: where images are augmented; None augments in the threads.
 
     Raises:
         UserError: for a source that cannot be opened or has too few identities for a batch.
     """
     opened = open_sources(sources, val_ids=val_ids)
     cache_bytes = int(cache_gib * (1 << 30))
-    return Loader(opened, sampler=sampler, augment=augment, seed=seed, threads=threads, cache_bytes=cache_bytes)
+    return Loader(
+        opened, sampler=sampler, augment=augment, seed=seed, threads=threads, cache_bytes=cache_bytes, device=device
+    )
 
 
 def iterate_images(

@@ -60,7 +60,7 @@ def fit(config: Config, data: TrainData, engine: Engine, context: RunContext) ->
     at = resume_job(job, config, data, engine, context)
     weights, steps = job.method.weights(config), data.steps_per_epoch
     for epoch in range(at.epoch, config.run.epochs):
-        meter = Meter()
+        meter = Meter(engine.clock, engine.device, job.speed.share(engine.world))
         batches = data.batches(epoch, at.step - epoch * steps, rank=engine.rank, world=engine.world)
         for step, batch in enumerate(meter.timed(batches), start=at.step - epoch * steps):
             lr = set_lr(job.moving.optimizer, config.schedule, config.optim, epoch, step, steps_per_epoch=steps)

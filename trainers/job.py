@@ -6,7 +6,7 @@ Source: design of this project.
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape, Method
 from resight.trainers.optim import make_optimizer
+from resight.trainers.speed import Speed, speed_of
 
 __all__ = ["Job", "TrainData", "make_job", "resume_job"]
 
@@ -69,11 +70,13 @@ class Job:
         method: the functions of the method.
         moving: networks, optimiser, method state.
         facts: kept in each checkpoint, so that it can be used without its run folder.
+        speed: what training an image takes, and what the device could do.
     """
 
     method: Method
     moving: Moving
     facts: dict[str, Any]
+    speed: Speed
 
     def save(self, position: Position, context: RunContext) -> None:
         """Write a checkpoint through the context."""
@@ -97,16 +100,17 @@ def make_job(config: Config, data: TrainData, engine: Engine) -> Job:
         cameras=data.cameras,
     )
     models = method.build(config, shape)
+    speed = speed_of(method, models, _example(data, engine), config, engine.device)
     state = method.initial_state(models, config, shape)
     engine.place(models)
     moving = Moving(models=models, optimizer=make_optimizer(models, config.optim), state=state)
     facts = {"config": to_dict(config), "fingerprint": fingerprint(config), "shape": schema.plain(shape)}
-    return Job(method=method, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch})
+    return Job(method=method, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch}, speed=speed)
 
 
 def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, context: RunContext) -> Position:
     """Let the engine take charge, fill the job from the context's checkpoint if it has one; return where to go on."""
-    whole = WholeLoss(job.method, job.moving.models, config, job.moving.state, engine.group)
+    whole = WholeLoss(job.method, job.moving.models, config, job.moving.state, engine.group, engine.clock)
     idle = engine.prepare(whole, job.moving.optimizer, lambda: _example(data, engine))
     checkpoint = context.checkpoint()
     position = _restore(job, checkpoint) if checkpoint else Position()
@@ -122,6 +126,7 @@ def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, contex
         pid=os.getpid(),
         parameters=_size(job.moving.models),
         without_gradient=list(idle),
+        **asdict(job.speed),
     )
     return position
 

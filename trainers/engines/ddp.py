@@ -6,6 +6,9 @@ send them.
 
 DDP rebuilds its buckets after the first backward, which changes the order of sums: from three ranks on, a resumed run
 would differ in the last bits. So two throw-away passes come first, and parameters, buffers and generators are put back.
+DDP sends gradients while the rest of the backward pass is computed; only what it still waits for after the last
+gradient counts as communication.
+
 The same passes tell which parameters get no gradient; DDP is then told to look for such parameters, which costs a walk
 of the graph a step, instead of waiting for them for ever.
 
@@ -18,12 +21,13 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd import Variable
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from resight.datasets.batch import Batch
 from resight.trainers.config import EngineConfig
-from resight.trainers.engines.placing import apply_step, arithmetic, device_for, place_batch, place_module
+from resight.trainers.engines.placing import apply_step, arithmetic, clock_for, device_for, place_batch, place_module
 from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.norm import connect
 
@@ -45,13 +49,14 @@ class DdpEngine:
         self.group = dist.group.WORLD
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.device = device_for(config, local_rank)
+        self.clock = clock_for(self.device)
         self._wrapped: nn.Module | None = None
         self._optimizer: Optimizer | None = None
 
     def place(self, module: nn.Module) -> None:
         """Move a module to the device and join its batch statistics over the ranks."""
         place_module(module, self.config, self.device)
-        connect(module, self.group)
+        connect(module, self.group, self.clock)
 
     def prepare(self, whole: WholeLoss, optimizer: Optimizer, example: Callable[[], Batch]) -> Sequence[str]:
         """Wrap, warm up, put everything back; return the names of parameters without a gradient."""
@@ -73,27 +78,37 @@ class DdpEngine:
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the logical batch, the same on every rank."""
         assert self._wrapped is not None, "prepare comes first"
-        with arithmetic(self.config, self.device):
+        with self.clock.span("forward"), arithmetic(self.config, self.device):
             return self._wrapped(place_batch(batch, self.config, self.device))
 
     def backward(self, total: Tensor) -> None:
         """Leave the mean of the ranks' gradients, which is the exact one, in every rank's parameters."""
-        total.backward()
+        with self.clock.span("backward"):
+            total.register_hook(self._send)
+            total.backward()
+            self.clock.leave()
 
     def step(self, clip_norm: float | None) -> None:
         """Let the optimiser step, the same on every rank, and clear the gradients."""
         assert self._optimizer is not None, "prepare comes first"
-        apply_step(self._optimizer, clip_norm)
+        with self.clock.span("optimiser"):
+            apply_step(self._optimizer, clip_norm)
 
     def largest(self, *values: int) -> tuple[int, ...]:
         """Return each value's maximum over the ranks: one small all-reduce."""
         numbers = torch.tensor(values, dtype=torch.int64, device=self.device)
-        dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self.group)
-        return tuple(numbers.tolist())
+        with self.clock.span("communication"):
+            dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self.group)
+            return tuple(numbers.tolist())
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         self.largest(0)
+
+    def _send(self, gradient: Tensor) -> None:
+        """Have what follows the last gradient counted as communication; DDP asks for its turn after this."""
+        engine = Variable._execution_engine  # pyright: ignore[reportPrivateUsage] - there is no public way to ask
+        engine.queue_callback(lambda: self.clock.enter("communication"))
 
     def _without_gradient(self, whole: WholeLoss, batch: Batch) -> list[str]:
         self._pass(whole, batch)

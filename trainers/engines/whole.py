@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from resight.datasets.batch import Batch
+from resight.trainers.clock import Clock
 from resight.trainers.gather import gather
 
 __all__ = ["WholeLoss"]
@@ -27,10 +28,17 @@ class WholeLoss(nn.Module):
         config: the run's configuration, handed to the method untouched.
         state: the method's explicit state.
         group: the ranks that share a logical batch; None for one worker.
+        clock: told how long the other ranks were waited for.
     """
 
     def __init__(
-        self, method: Any, models: nn.ModuleDict, config: Any, state: dict[str, Tensor], group: dist.ProcessGroup | None
+        self,
+        method: Any,
+        models: nn.ModuleDict,
+        config: Any,
+        state: dict[str, Tensor],
+        group: dist.ProcessGroup | None,
+        clock: Clock | None = None,
     ) -> None:
         super().__init__()
         self.method = method
@@ -38,11 +46,13 @@ class WholeLoss(nn.Module):
         self.config = config
         self.state = state
         self.group = group
+        self.clock = clock
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named losses, each a scalar of the logical batch."""
         own = self.method.features(self.models, batch, self.config)
         features = {
-            name: gather(value, slots=batch.slots, total=batch.total, group=self.group) for name, value in own.items()
+            name: gather(value, slots=batch.slots, total=batch.total, group=self.group, clock=self.clock)
+            for name, value in own.items()
         }
         return self.method.losses(self.models, features, batch, self.config, self.state)
