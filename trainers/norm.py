@@ -7,7 +7,8 @@ number of workers changes speed only. torch's own SyncBatchNorm refuses CPU tens
 
 The slice's mean and variance come from torch's own kernel and become sums in float64 afterwards: eight times faster
 than summing squares in float64, and no digits are lost, since the kernel accumulates in double precision. A layer
-that nobody has connected to a process group (one worker, evaluation) is torch's native batch norm.
+that nobody has connected to a process group (one worker, evaluation) is torch's native batch norm. The compiler
+leaves layers that talk to other ranks as they are.
 
 A pass that is *repeated* to save memory (`repeating`) takes the statistics that the first one found and moves nothing:
 the running statistics, which moved meanwhile, would give other last digits, and another all-reduce would be waste.
@@ -80,13 +81,16 @@ class GlobalBatchNorm(nn.Module):
             self.num_batches_tracked.add_(1)
         if self.training and self.group is not None:
             return self._forward_global(x, self.group)
-        mean, var = (None, None) if self.training and self.repeats else (self.running_mean, self.running_var)
+        mean, var = self.running_mean, self.running_var
+        if self.training and self.repeats:  # the kernel moves copies, and keeps as many tensors as before
+            mean, var = mean.clone(), var.clone()
         return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
+    @torch._disable_dynamo  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage] - the public name imports the compiler, 5 s, at once
     def _forward_global(self, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         if not self.repeats:
             self.moments = _global_moments(x.detach(), self.running_mean.double(), group, self.clock)

@@ -82,15 +82,12 @@ def make_optimizer(models: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         }
         for (scale, decay), named in _grouped(models, config).items()
     ]
-    try:
-        if config.kind == "sgd":
-            return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, **_LOOPS[config.loop])
-        kind = torch.optim.Adam if config.kind == "adam" else torch.optim.AdamW
-        return kind(groups, lr=config.lr, betas=config.betas, **_LOOPS[config.loop])
-    except RuntimeError as error:
-        if config.loop != "fused":
-            raise
-        raise UserError(f"torch refuses: {error}", where="optim.loop", cure="set optim.loop to auto") from error
+    if config.loop == "fused":
+        _check_fused(models)
+    if config.kind == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, **_LOOPS[config.loop])
+    kind = torch.optim.Adam if config.kind == "adam" else torch.optim.AdamW
+    return kind(groups, lr=config.lr, betas=config.betas, **_LOOPS[config.loop])
 
 
 def lr_at(
@@ -129,6 +126,16 @@ def set_lr(
     for group in optimizer.param_groups:
         group["lr"] = lr_at(schedule, config, epoch, step, steps_per_epoch=steps_per_epoch, scale=group["scale"])
     return lr_at(schedule, config, epoch, step, steps_per_epoch=steps_per_epoch)
+
+
+def _check_fused(models: nn.Module) -> None:
+    for name, parameter in models.named_parameters():
+        if not (parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda")):
+            raise UserError(
+                f"torch has no fused kernel for {name!r}, {parameter.dtype} on {parameter.device}",
+                where="optim.loop",
+                cure="set optim.loop to auto",
+            )
 
 
 def _grouped(models: nn.Module, config: OptimConfig) -> dict[tuple[float, float], list[tuple[str, nn.Parameter]]]:

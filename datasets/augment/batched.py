@@ -60,7 +60,7 @@ def _sent(values: np.ndarray, like: Tensor) -> Tensor:
 
 def _window(images: UInt8[Tensor, "n h w 3"], draws: Draws, config: AugmentConfig) -> UInt8[Tensor, "n 3 h w"]:
     """Return what is seen through each image's window, mirrored where it was drawn, black outside."""
-    count, height, width, _ = images.shape
+    height, width = images.shape[1:3]
     drawn = np.stack([draws.top - config.pad, draws.left - config.pad, draws.flip], dtype=np.int64)
     down, right, flip = _sent(drawn, images)[:, :, None]  # (n, 1) each
     rows, columns = (torch.arange(size, device=images.device) for size in (height, width))
@@ -68,8 +68,8 @@ def _window(images: UInt8[Tensor, "n h w 3"], draws: Draws, config: AugmentConfi
     inside = _between(rows, 0, height)[:, :, None] & _between(columns, 0, width)[:, None, :]
     columns = torch.where(flip > 0, width - 1 - columns, columns).clamp(0, width - 1)
     places = (rows.clamp(0, height - 1) * width)[:, :, None] + columns[:, None, :]
-    planes = images.permute(0, 3, 1, 2).reshape(count, 3, -1)
-    seen = planes.gather(2, places.view(count, 1, -1).expand(-1, 3, -1)).view(count, 3, height, width)
+    planes = images.permute(0, 3, 1, 2).flatten(2)
+    seen = planes.gather(2, places.flatten(1)[:, None].expand(-1, 3, -1)).unflatten(2, (height, width))
     return seen.masked_fill_(~inside[:, None], 0)
 
 

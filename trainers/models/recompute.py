@@ -14,7 +14,7 @@ batch norms. Trade-off: one more forward pass of the blocks, about a third of a 
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from torch.utils.checkpoint import checkpoint
 from resight.trainers.norm import GlobalBatchNorm, Moments, repeating
 
 __all__ = ["recomputed", "set_recompute"]
+
+_COUNTING: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def set_recompute(models: nn.Module, on: bool) -> int:
@@ -42,7 +44,7 @@ def recomputed(block: nn.Module, *inputs: Tensor | None) -> Tensor:
     """
     if not torch.is_grad_enabled():
         return block(*inputs)
-    assert not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in block.modules())  # pyright: ignore[reportPrivateUsage] - the only common parent
+    assert not any(isinstance(layer, _COUNTING) for layer in block.modules()), "only GlobalBatchNorm can repeat a pass"
     once = _Once([layer for layer in block.modules() if isinstance(layer, GlobalBatchNorm)])
     found = checkpoint(block, *inputs, use_reentrant=False, context_fn=lambda: (once.first(), once.again()))
     return cast(Tensor, found)
