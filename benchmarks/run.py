@@ -24,6 +24,7 @@ CLAIMS = {
     "Input pipeline": ["input_pipeline.py"],
     "Rendering": ["rendering.py"],
     "A training step of a vision transformer": ["vit_step.py"],
+    "A training step with each performance field": ["training_step.py"],
     "Resizing by OpenCV and PIL": ["resizing.py"],
 }
 """Title -> script and its arguments."""

@@ -6,14 +6,18 @@ threads busy in a batch of 64 and too few for dozens.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+import torch
+from jaxtyping import Int64, Shaped, UInt8
 
+from resight.datasets.augment import batched
 from resight.datasets.augment.config import AugmentConfig
 from resight.datasets.augment.draws import draw
 from resight.datasets.augment.fused import apply
+from resight.datasets.augment.resize import resize
 from resight.datasets.batch import Batch
 from resight.datasets.buffers import Buffers
 from resight.datasets.drawn import Drawn
@@ -33,11 +37,13 @@ class Filler:
     Args:
         augment: what happens to an image.
         seed: of the draws.
+        device: where images are augmented; None: in the threads that decode them.
     """
 
-    def __init__(self, augment: AugmentConfig, *, seed: int) -> None:
+    def __init__(self, augment: AugmentConfig, *, seed: int, device: torch.device | None = None) -> None:
         self._augment = augment
         self._seed = seed
+        self._device = device
         self._buffers: dict[int, Buffers] = {}
 
     def job(
@@ -55,12 +61,15 @@ class Filler:
 
         `begin` is the place of slot 0 in the step's whole batch, of which draws are a function.
         """
-        shape = (len(slots), 3, self._augment.height, self._augment.width)
-        array, images = self._buffers.setdefault(len(slots), Buffers(shape)).take()
+        array, images = self._buffers.setdefault(len(slots), self._made(len(slots))).take()
         batch = drawn.batch(rows, images, slots, begin=begin, epoch=epoch, step=step)
 
-        def fill(part: range, out: Float32[np.ndarray, "b 3 h w"]) -> None:
+        def fill(part: range, out: Shaped[np.ndarray, "b _ _ _"]) -> None:
             pictures = [image_of(int(rows[slot]), begin + slot) for slot in part]
+            if self._device is not None:
+                for place, picture in zip(out, pictures, strict=True):
+                    place[:] = resize(picture, self._augment)
+                return
             places = range(begin + part.start, begin + part.stop)
             draws = draw(self._augment, seed=self._seed, epoch=epoch, step=step, slots=places)
             apply(pictures, draws, self._augment, out)
@@ -69,6 +78,20 @@ class Filler:
         first = slots.start
         work = [partial(fill, part, array[part.start - first : part.stop - first]) for part in parts]
         return Job(parts=work, result=batch)
+
+    def finished(self, batch: Batch) -> Batch:
+        """Return a filled batch as it is, or, where a device is named, on it and augmented with the same draws."""
+        if self._device is None:
+            return batch
+        draws = draw(self._augment, seed=self._seed, epoch=batch.epoch, step=batch.step, slots=batch.places)
+        pixels = batch.images.to(self._device, non_blocking=True)  # (b, height, width, 3) uint8
+        return replace(batch, images=batched.apply(pixels, draws, self._augment))
+
+    def _made(self, count: int) -> Buffers:
+        height, width = self._augment.height, self._augment.width
+        if self._device is None:
+            return Buffers((count, 3, height, width))
+        return Buffers((count, height, width, 3), torch.uint8, pinned=self._device.type == "cuda")
 
     def forget(self) -> None:
         """Give back the memory that is not in use."""

@@ -7,8 +7,12 @@ of the logical batch. A picture that cannot be decoded stops the run with its ke
 repeat that the sampler promises not to make. Source: design of this project. Trade-off: threads share the interpreter,
 which is enough because decoding, resizing and augmenting happen outside its lock; processes are never forked, since a
 child of a process that ran parallel compiled code can hang.
+
+Where a device is named, threads decode and resize only, and the batch is augmented there when it is handed over, with
+the same draws (`augment/batched.py`).
 """
 
+import contextlib
 import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
@@ -53,6 +58,7 @@ class Loader:
         seed: of sampling and augmentation, >= 0.
         threads: that decode and augment, >= 1.
         cache_bytes: of decoded images to keep in memory.
+        device: where images are augmented, and then are; None augments in the threads.
 
     Attributes:
         sources, seed: as given; `relabel` changes the sources' labels.
@@ -72,13 +78,14 @@ class Loader:
         seed: int,
         threads: int,
         cache_bytes: int = 2 << 30,
+        device: torch.device | None = None,
     ) -> None:
         self.seed = seed
         self._sampler = sampler
         self._augment = augment
         self._threads = threads
         self._cache = ImageCache(cache_bytes)
-        self._filler = Filler(augment, seed=seed)
+        self._filler = Filler(augment, seed=seed, device=device)
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._draw_from(tuple(sources))
 
@@ -151,7 +158,7 @@ class Loader:
             for step in range(start_step, len(planned))
             for part in parts
         )
-        running = done_ahead(jobs, threads=self._threads, ahead=_AHEAD)
+        running = self._handed_over(done_ahead(jobs, threads=self._threads, ahead=_AHEAD))
         self._running.add(running)
         return running
 
@@ -159,6 +166,11 @@ class Loader:
     def held_out(self) -> tuple[tuple[Dataset, Int64[np.ndarray, " v"]], ...]:
         """The data sets that set identities aside for validation, with their rows."""
         return tuple((source.dataset, source.validation) for source in self.sources if len(source.validation))
+
+    def _handed_over(self, batches: Generator[Batch]) -> Generator[Batch]:
+        with contextlib.closing(batches):
+            for batch in batches:
+                yield self._filler.finished(batch)
 
     def keys(self, rows: Tensor) -> list[str]:
         """Return the samples' keys as "data set/key", for messages.
@@ -202,6 +214,7 @@ def open_training_data(
     threads: int,
     cache_gib: float = 2.0,
     labels: Mapping[int, tuple[Storage, str]] | None = None,
+    device: torch.device | None = None,
 ) -> Loader:
     """Open the data sets of a training run.
 
@@ -214,13 +227,16 @@ def open_training_data(
         threads: that decode and augment.
         cache_gib: memory for decoded images, of this process.
         labels: source number -> where its label column is, and the version, in place of the given identities.
+        device: where images are augmented; None augments in the threads.
 
     Raises:
         UserError: for a source that cannot be opened or has too few identities for a batch.
     """
     opened = open_sources(sources, val_ids=val_ids, labels=labels)
     cache_bytes = int(cache_gib * (1 << 30))
-    return Loader(opened, sampler=sampler, augment=augment, seed=seed, threads=threads, cache_bytes=cache_bytes)
+    return Loader(
+        opened, sampler=sampler, augment=augment, seed=seed, threads=threads, cache_bytes=cache_bytes, device=device
+    )
 
 
 def iterate_images(

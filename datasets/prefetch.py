@@ -8,7 +8,7 @@ here.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -31,7 +31,7 @@ class Job(Generic[T]):
     result: T
 
 
-def done_ahead(jobs: Iterable[Job[T]], *, threads: int, ahead: int) -> Iterator[T]:
+def done_ahead(jobs: Iterable[Job[T]], *, threads: int, ahead: int) -> Generator[T]:
     """Yield the jobs' results in order, keeping up to `ahead` further jobs in work meanwhile.
 
     A part's exception is raised where its job would have been handed over; of several the first part's.

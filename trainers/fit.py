@@ -62,7 +62,7 @@ def fit(config: Config, data: TrainData, engine: Engine, context: RunContext) ->
     at = resume_job(job, config, data, engine, context)
     weights, steps = job.method.weights(config), data.steps_per_epoch
     for epoch in range(at.epoch, config.run.epochs):
-        meter = Meter()
+        meter = Meter(engine.clock, engine.device, job.speed.share(engine.world))
         batches = data.batches(epoch, at.step - epoch * steps, rank=engine.rank, world=engine.world)
         parts_of_steps = grouped(batches, len(config.sampler.parts))
         for step, parts in enumerate(meter.timed(parts_of_steps), start=at.step - epoch * steps):
@@ -76,7 +76,7 @@ def fit(config: Config, data: TrainData, engine: Engine, context: RunContext) ->
             at = Position(epoch=epoch, step=at.step + 1)
             meter.add(losses, parts)
             if at.step % config.run.log_every_steps == 0:
-                facts = meter.step(losses, parts)
+                facts = meter.step(losses)
                 context.report("step", epoch=epoch, step=at.step, total=total.item(), lr=lr, **facts)
             if notice or _due(config.run, step + 1, steps):
                 job.save(at, context)

@@ -16,11 +16,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from resight.datasets.loader import slice_of
+from resight.trainers.clock import Clock, waiting
 
 __all__ = ["gather"]
 
 
-def gather(x: Tensor, *, slots: range, total: int, group: dist.ProcessGroup | None = None) -> Tensor:
+def gather(
+    x: Tensor, *, slots: range, total: int, group: dist.ProcessGroup | None = None, clock: Clock | None = None
+) -> Tensor:
     """Return the logical batch's rows, on every rank, in the order of their slots.
 
     Args:
@@ -28,6 +31,7 @@ def gather(x: Tensor, *, slots: range, total: int, group: dist.ProcessGroup | No
         slots: the positions of these rows in the logical batch: `slice_of(total, rank, world)`.
         total: L, rows of the logical batch.
         group: the ranks that share the batch; None when this process has all of it.
+        clock: told how long the other ranks were waited for; None when nobody asks.
 
     Returns:
         (L, ...), differentiable with respect to `x`.
@@ -38,29 +42,31 @@ def gather(x: Tensor, *, slots: range, total: int, group: dist.ProcessGroup | No
     rank, world = (0, 1) if group is None else (dist.get_rank(group), dist.get_world_size(group))
     if slots != slice_of(total, rank, world) or len(slots) != len(x):
         raise ValueError(f"rank {rank} of {world} holds {len(x)} rows for slots {slots} of {total}")
-    return x if group is None else cast(Tensor, _Gather.apply(x, slots, total, group))
+    return x if group is None else cast(Tensor, _Gather.apply(x, slots, total, group, clock))
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slots: range, total: int, group: dist.ProcessGroup) -> Tensor:
+    def forward(ctx: Any, x: Tensor, slots: range, total: int, group: dist.ProcessGroup, clock: Clock | None) -> Tensor:
         """Gather padded slices and drop the padding."""
-        ctx.slots, ctx.group = slots, group
+        ctx.slots, ctx.group, ctx.clock = slots, group, clock
         world = dist.get_world_size(group)
         slices = [slice_of(total, rank, world) for rank in range(world)]
         longest = max(map(len, slices))
         padded = x.new_zeros((longest, *x.shape[1:]))
         padded[: len(x)] = x
         parts = x.new_empty((world, longest, *x.shape[1:]))
-        dist.all_gather(list(parts.unbind()), padded, group=group)
+        with waiting(clock):
+            dist.all_gather(list(parts.unbind()), padded, group=group)
         return torch.cat([part[: len(own)] for part, own in zip(parts, slices, strict=True)])
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator hides its own parameters
         ctx: Any, *grad_outputs: Any
-    ) -> tuple[Tensor, None, None, None]:
+    ) -> tuple[Tensor, None, None, None, None]:
         """Sum the ranks' gradients and keep the own rows."""
         summed = grad_outputs[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(summed, group=ctx.group)
-        return summed[ctx.slots.start : ctx.slots.stop], None, None, None
+        with waiting(ctx.clock):
+            dist.all_reduce(summed, group=ctx.group)
+        return summed[ctx.slots.start : ctx.slots.stop], None, None, None, None

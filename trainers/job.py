@@ -6,7 +6,7 @@ Source: design of this project.
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape, Method
 from resight.trainers.optim import make_optimizer
+from resight.trainers.speed import Speed, speed_of
 
 __all__ = ["Job", "TrainData", "make_job", "resume_job"]
 
@@ -78,12 +79,14 @@ class Job:
         shape: what the networks were built for.
         moving: networks, optimiser, method state.
         facts: kept in each checkpoint, so that it can be used without its run folder.
+        speed: what training an image takes, and what the device could do.
     """
 
     method: Method
     shape: DataShape
     moving: Moving
     facts: dict[str, Any]
+    speed: Speed
 
     def save(self, position: Position, context: RunContext, validation: Mapping[str, Any] | None = None) -> None:
         """Write a checkpoint through the context, with what validation found there, if it took place."""
@@ -108,16 +111,18 @@ def make_job(config: Config, data: TrainData, engine: Engine) -> Job:
         cameras=data.cameras,
     )
     models = method.build(config, shape)
+    speed = speed_of(method, models, _example(data, engine), config, engine.device)
     state = method.initial_state(models, config, shape)
     engine.place(models)
     moving = Moving(models=models, optimizer=make_optimizer(models, config.optim), state=state)
     facts = {"config": to_dict(config), "fingerprint": fingerprint(config), "shape": schema.plain(shape)}
-    return Job(method=method, shape=shape, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch})
+    facts["steps_per_epoch"] = data.steps_per_epoch
+    return Job(method=method, shape=shape, moving=moving, facts=facts, speed=speed)
 
 
 def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, context: RunContext) -> Position:
     """Let the engine take charge, fill the job from the context's checkpoint if it has one; return where to go on."""
-    whole = WholeLoss(job.method, job.moving.models, config, job.moving.state, engine.group)
+    whole = WholeLoss(job.method, job.moving.models, config, job.moving.state, engine.group, engine.clock)
     cached = config.sampler.chunks > 1
     idle = engine.prepare(whole, job.moving.optimizer, lambda: _example(data, engine), cached=cached)
     checkpoint = context.checkpoint()
@@ -134,6 +139,7 @@ def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, contex
         pid=os.getpid(),
         parameters=_size(job.moving.models),
         without_gradient=list(idle),
+        **asdict(job.speed),
     )
     return position
 

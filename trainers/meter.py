@@ -1,6 +1,8 @@
-"""How long a step took and what an epoch's losses were, without making a device wait for it.
+"""How long a step took, where the time went, and what an epoch's losses were, without making a device wait for it.
 
-Losses are summed where they are; numbers are read back only when an event is written.
+Losses are summed where they are; numbers are read back only when an event is written. The parts of a step (`clock.py`)
+are means over the steps since the last event of their kind; together with `data_s` they make up `step_s` but for what
+the loop does itself. On CUDA they are times of the device's stream, which may wait for the host or run behind it.
 
 Source: design of this project.
 """
@@ -9,50 +11,92 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from resight.datasets.batch import Batch
+from resight.trainers.clock import PARTS, Clock
+from resight.trainers.speed import peak_memory_mib
 
 __all__ = ["Meter"]
 
 
 class Meter:
-    """Times the steps and averages the losses of one epoch; a resumed epoch's averages begin where it was resumed."""
+    """Times the steps and averages the losses of one epoch; a resumed epoch's averages begin where it was resumed.
 
-    def __init__(self) -> None:
+    Args:
+        clock: the engine's, which tells the parts of a step apart.
+        device: whose memory is told.
+        share: of what the devices could do, for one image a second (MFU / (images/s)); None where that is not known.
+    """
+
+    def __init__(self, clock: Clock, device: torch.device, share: float | None) -> None:
+        self._clock = clock
+        self._device = device
+        self._share = share
         self._sums: dict[str, Tensor] = {}
-        self._steps = 0
-        self._images = 0
-        self._waited = 0.0
-        self._begin = self._mark = time.perf_counter()
+        clock.read()
+        self._since_event = _Tally()
+        self._since_start = _Tally()
 
     def timed(self, steps: Iterable[Sequence[Batch]]) -> Iterator[Sequence[Batch]]:
         """Yield the batches of each step, noting how long each was waited for."""
-        self._mark = time.perf_counter()
+        begin = time.perf_counter()
         for parts in steps:
-            self._waited = time.perf_counter() - self._mark
+            self._since_event.seconds["data"] += time.perf_counter() - begin
             yield parts
+            begin = time.perf_counter()
 
     def add(self, losses: Mapping[str, Tensor], parts: Sequence[Batch]) -> None:
         """Count one step's losses."""
         for name, loss in losses.items():
             value = loss.detach()
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-        self._steps += 1
-        self._images += sum(part.total for part in parts)
+        self._since_event.steps += 1
+        self._since_event.images += sum(part.total for part in parts)
 
-    def step(self, losses: Mapping[str, Tensor], parts: Sequence[Batch]) -> dict[str, Any]:
+    def step(self, losses: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return what a step event says of losses and speed; this waits for the device. Seconds, images a second."""
         values = {name: loss.item() for name, loss in losses.items()}
-        now = time.perf_counter()
-        seconds = now - self._mark
-        self._mark = now
-        images = sum(part.total for part in parts)
-        speed = {"images_per_s": images / seconds, "data_s": self._waited, "step_s": seconds}
-        return {"losses": values, **speed}
+        return {"losses": values, **self._read().facts()}
 
     def epoch(self) -> dict[str, Any]:
-        """Return what an epoch event says: mean losses, images a second."""
-        seconds = time.perf_counter() - self._begin
-        means = {name: (value / self._steps).item() for name, value in self._sums.items()}
-        return {"losses": means, "images_per_s": self._images / seconds, "seconds": seconds}
+        """Return what an epoch event says: mean losses, means of the steps, share of the peak, peak memory."""
+        sums = {name: value.item() for name, value in self._sums.items()}
+        self._read()
+        whole = self._since_start
+        means = {name: value / whole.steps for name, value in sums.items()}
+        facts = whole.facts()
+        share = {} if self._share is None else {"mfu": facts["images_per_s"] * self._share}
+        memory = {"peak_memory_mib": peak_memory_mib(self._device)}
+        return {"losses": means, **facts, **share, **memory, "seconds": time.perf_counter() - whole.begin}
+
+    def _read(self) -> "_Tally":
+        """Return what happened since the last event and begin anew."""
+        for part, seconds in self._clock.read().items():
+            self._since_event.seconds[part] += seconds
+        found, self._since_event = self._since_event, _Tally()
+        self._since_start.add(found)
+        return found
+
+
+class _Tally:
+    """Steps, images and seconds by part, from `begin` on."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter()
+        self.steps = 0
+        self.images = 0
+        self.seconds = dict.fromkeys(("data", *PARTS), 0.0)
+
+    def add(self, other: "_Tally") -> None:
+        self.steps += other.steps
+        self.images += other.images
+        for part, seconds in other.seconds.items():
+            self.seconds[part] += seconds
+
+    def facts(self) -> dict[str, float]:
+        """Return images a second, and the seconds of a step: whole, and by part."""
+        elapsed, steps = time.perf_counter() - self.begin, max(1, self.steps)
+        parts = {f"{part}_s": seconds / steps for part, seconds in self.seconds.items()}
+        return {"images_per_s": self.images / elapsed, "step_s": elapsed / steps, **parts}

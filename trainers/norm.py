@@ -7,13 +7,19 @@ number of workers changes speed only. torch's own SyncBatchNorm refuses CPU tens
 
 The slice's mean and variance come from torch's own kernel and become sums in float64 afterwards: eight times faster
 than summing squares in float64, and no digits are lost, since the kernel accumulates in double precision. A layer
-that nobody has connected to a process group (one worker, evaluation) is torch's native batch norm.
+that nobody has connected to a process group (one worker, evaluation) is torch's native batch norm. The compiler
+leaves layers that talk to other ranks as they are.
+
+A pass that is *repeated* to save memory (`repeating`) takes the statistics that the first one found and moves nothing:
+the running statistics, which moved meanwhile, would give other last digits, and another all-reduce would be waste.
 
 What is normalised on *gathered* features (BNNeck) already sees the whole batch and must be plain `nn.BatchNorm1d`.
 
 Source: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1 and the gradients of section 3.
 """
 
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -22,7 +28,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["GlobalBatchNorm", "connect"]
+from resight.trainers.clock import Clock, waiting
+
+__all__ = ["GlobalBatchNorm", "Moments", "connect", "repeating"]
+
+Moments = tuple[Tensor, Tensor, Tensor]
+"""Mean (C,), biased variance (C,) and count () over all ranks, float64."""
 
 
 class GlobalBatchNorm(nn.Module):
@@ -33,6 +44,9 @@ class GlobalBatchNorm(nn.Module):
         eps: added to the variance.
         momentum: weight of the new batch in the running statistics.
         frozen_bias: keep the bias at zero, untrained.
+
+    Attributes:
+        moments: what the last pass in training normalised with, where ranks share a batch.
 
     Raises:
         ValueError: in training, when the input has fewer than two dimensions or another number of channels.
@@ -50,6 +64,9 @@ class GlobalBatchNorm(nn.Module):
         self.eps = eps
         self.momentum = momentum
         self.group: dist.ProcessGroup | None = None
+        self.clock: Clock | None = None
+        self.moments: Moments | None = None
+        self.repeats = False
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features), requires_grad=not frozen_bias)
         self.register_buffer("running_mean", torch.zeros(num_features))
@@ -60,36 +77,60 @@ class GlobalBatchNorm(nn.Module):
         """Normalise (b, C, ...) per channel; the result has the input's shape and dtype."""
         if x.dim() < 2 or x.shape[1] != self.num_features:
             raise ValueError(f"expected (b, {self.num_features}, ...), got {tuple(x.shape)}")
-        if self.training:
+        if self.training and not self.repeats:
             self.num_batches_tracked.add_(1)
-            if self.group is not None:
-                return self._forward_global(x, self.group)
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
-        )
+        if self.training and self.group is not None:
+            return self._forward_global(x, self.group)
+        mean, var = self.running_mean, self.running_var
+        if self.training and self.repeats:  # the kernel moves copies, and keeps as many tensors as before
+            mean, var = mean.clone(), var.clone()
+        return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
+    @torch._disable_dynamo  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage] - the public name imports the compiler, 5 s, at once
     def _forward_global(self, x: Tensor, group: dist.ProcessGroup) -> Tensor:
-        mean, var, count = _global_moments(x.detach(), self.running_mean.double(), group)
-        with torch.no_grad():
-            unbiased = var * (count / (count - 1).clamp_min(1))
-            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-            self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
-        return cast(Tensor, _Normalise.apply(x, self.weight, self.bias, mean, var, count, self.eps, group))
+        if not self.repeats:
+            self.moments = _global_moments(x.detach(), self.running_mean.double(), group, self.clock)
+            self._follow(*self.moments)
+        assert self.moments is not None, "a pass is repeated with what the first one found"
+        return cast(Tensor, _Normalise.apply(x, self.weight, self.bias, *self.moments, self.eps, group, self.clock))
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor, count: Tensor) -> None:
+        """Move the running statistics."""
+        unbiased = var * (count / (count - 1).clamp_min(1))
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
 
 
-def connect(module: nn.Module, group: dist.ProcessGroup | None) -> None:
-    """Let every `GlobalBatchNorm` inside `module` share its statistics over `group`; None makes them local again."""
+def connect(module: nn.Module, group: dist.ProcessGroup | None, clock: Clock | None = None) -> None:
+    """Let every `GlobalBatchNorm` inside `module` share its statistics over `group`; None makes them local again.
+
+    `clock` is told how long the other ranks were waited for.
+    """
     for layer in module.modules():
         if isinstance(layer, GlobalBatchNorm):
-            layer.group = group
+            layer.group, layer.clock = group, clock
 
 
-def _global_moments(x: Tensor, near: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean (C,), biased variance (C,) and count (), float64, over all ranks of `group`.
+@contextmanager
+def repeating(norms: Sequence[GlobalBatchNorm], moments: Sequence[Moments | None]) -> Generator[None]:
+    """Let passes inside the block repeat earlier ones: each layer takes its `moments` and moves no statistics."""
+    others = [norm.moments for norm in norms]
+    for norm, found in zip(norms, moments, strict=True):
+        norm.moments, norm.repeats = found, True
+    try:
+        yield
+    finally:
+        for norm, found in zip(norms, others, strict=True):
+            norm.moments, norm.repeats = found, False
+
+
+def _global_moments(x: Tensor, near: Tensor, group: dist.ProcessGroup, clock: Clock | None) -> Moments:
+    """Return the moments over all ranks of `group`.
 
     `near` (C,) is about the mean and equal on all ranks: what is summed are distances from it, so that the difference
     of squares at the end cancels fewer digits.
@@ -99,7 +140,8 @@ def _global_moments(x: Tensor, near: Tensor, group: dist.ProcessGroup) -> tuple[
     own_mean, own_var = _own_moments(x)
     away = own_mean - near
     sums = torch.cat([away * count, (own_var + away * away) * count, away.new_full((1,), count)])  # (2C + 1,)
-    dist.all_reduce(sums, group=group)
+    with waiting(clock):
+        dist.all_reduce(sums, group=group)
     total = sums[-1]
     away, square = sums[:channels] / total, sums[channels:-1] / total
     return near + away, (square - away * away).clamp_min_(0.0), total
@@ -127,11 +169,12 @@ class _Normalise(torch.autograd.Function):
         count: Tensor,
         eps: float,
         group: dist.ProcessGroup,
+        clock: Clock | None,
     ) -> Tensor:
         """Scale and shift with torch's evaluation kernel, which takes the statistics as given."""
         out = F.batch_norm(x, mean.to(weight), var.to(weight), weight, bias, False, 0.0, eps)
         ctx.save_for_backward(x, weight, mean, var, count)
-        ctx.eps, ctx.group = eps, group
+        ctx.eps, ctx.group, ctx.clock = eps, group, clock
         return out
 
     @staticmethod
@@ -147,11 +190,12 @@ class _Normalise(torch.autograd.Function):
         grad_x = None
         if ctx.needs_input_grad[0]:
             sums = torch.cat([grad_bias.double(), grad_weight.double()])  # (2C,): sum g, sum g * normalised x
-            dist.all_reduce(sums, group=ctx.group)
+            with waiting(ctx.clock):
+                dist.all_reduce(sums, group=ctx.group)
             grad_x = _grad_input(grad, x, weight, mean, var, sums / count, ctx.eps)
         weight_grad = grad_weight if ctx.needs_input_grad[1] else None
         bias_grad = grad_bias if ctx.needs_input_grad[2] else None
-        return grad_x, weight_grad, bias_grad, None, None, None, None, None
+        return grad_x, weight_grad, bias_grad, None, None, None, None, None, None
 
 
 def _grad_input(

@@ -9,15 +9,23 @@ re-identification papers do, that of "adamw" is decoupled (arXiv:1711.05101).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import nn
 
+from resight.cluster.errors import UserError
 from resight.trainers.checks import above, at_least, within
 from resight.trainers.schedule import ScheduleConfig, lr_at_time
 
 __all__ = ["OptimConfig", "ScheduleConfig", "lr_at", "make_optimizer", "set_lr"]
+
+_LOOPS: Final[dict[str, dict[str, bool]]] = {
+    "auto": {},
+    "each": {"foreach": False, "fused": False},
+    "foreach": {"foreach": True},
+    "fused": {"fused": True},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,9 @@ class OptimConfig:
         bias_lr_scale: factor on the learning rate of biases.
         undecayed: parameters without weight decay; vectors are all with one dimension: biases and norms.
         clip_norm: largest norm of the whole gradient; None clips nothing.
+        loop: how the parameters are gone through: torch's choice (auto: each on a CPU, foreach on CUDA), one after the
+            other (each), one operation at a time for all (foreach), or all in one kernel (fused). Their last digits
+            differ.
     """
 
     kind: Literal["adam", "adamw", "sgd"] = "adam"
@@ -43,6 +54,7 @@ class OptimConfig:
     bias_lr_scale: float = 1.0
     undecayed: Literal["none", "biases", "vectors"] = "none"
     clip_norm: float | None = None
+    loop: Literal["auto", "each", "foreach", "fused"] = "auto"
 
     def __post_init__(self) -> None:
         above("optim.lr", self.lr, 0)
@@ -56,7 +68,11 @@ class OptimConfig:
 
 
 def make_optimizer(models: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """Return the optimiser over every trainable parameter of `models`, in the order of their names in the module."""
+    """Return the optimiser over every trainable parameter of `models`, in the order of their names in the module.
+
+    Raises:
+        UserError: when torch has no fused kernel for the device or number format of the parameters.
+    """
     groups = [
         {
             "params": named,
@@ -66,10 +82,12 @@ def make_optimizer(models: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         }
         for (scale, decay), named in _grouped(models, config).items()
     ]
+    if config.loop == "fused":
+        _check_fused(models)
     if config.kind == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, **_LOOPS[config.loop])
     kind = torch.optim.Adam if config.kind == "adam" else torch.optim.AdamW
-    return kind(groups, lr=config.lr, betas=config.betas)
+    return kind(groups, lr=config.lr, betas=config.betas, **_LOOPS[config.loop])
 
 
 def lr_at(
@@ -108,6 +126,16 @@ def set_lr(
     for group in optimizer.param_groups:
         group["lr"] = lr_at(schedule, config, epoch, step, steps_per_epoch=steps_per_epoch, scale=group["scale"])
     return lr_at(schedule, config, epoch, step, steps_per_epoch=steps_per_epoch)
+
+
+def _check_fused(models: nn.Module) -> None:
+    for name, parameter in models.named_parameters():
+        if not (parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda")):
+            raise UserError(
+                f"torch has no fused kernel for {name!r}, {parameter.dtype} on {parameter.device}",
+                where="optim.loop",
+                cure="set optim.loop to auto",
+            )
 
 
 def _grouped(models: nn.Module, config: OptimConfig) -> dict[tuple[float, float], list[tuple[str, nn.Parameter]]]:

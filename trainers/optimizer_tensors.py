@@ -9,6 +9,7 @@ Source: design of this project; torch's `Optimizer.load_state_dict` does the cas
 from collections.abc import Mapping
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -57,6 +58,18 @@ def unpack(optimizer: Optimizer, models: nn.Module, tensors: Mapping[str, Tensor
         for group, names in zip(settings["groups"], members, strict=True)
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    _lay_out(optimizer)
+
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Give each tensor of a parameter's shape its parameter's memory format, as a fresh optimiser does.
+
+    Checkpoints are contiguous, parameters may be channels_last, and fused kernels go through both in memory's order.
+    """
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _names(models: nn.Module) -> dict[int, str]:

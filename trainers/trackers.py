@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from resight.cluster.progress import Progress, Step
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgressTracker", "TensorBoard", "Tracker", "Trackers"]
 
+_SCALARS: Final = (
+    "total", "lr", "images_per_s", "step_s", "data_s", "forward_s", "backward_s", "communication_s", "optimiser_s",
+    "mfu", "peak_memory_mib",
+)  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -91,7 +95,7 @@ class TensorBoard:
         prefix = "" if event["event"] == "step" else "epoch/"
         for name, value in event.get("losses", {}).items():
             self._writer.add_scalar(f"{prefix}loss/{name}", value, event["step"], walltime=event["time"])
-        for name in ("total", "lr", "images_per_s", "data_s", "step_s"):
+        for name in _SCALARS:
             if name in event:
                 self._writer.add_scalar(f"{prefix}{name}", event[name], event["step"], walltime=event["time"])
         if event["event"] == "epoch":

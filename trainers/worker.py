@@ -15,6 +15,7 @@ from resight.trainers.contexts.context import RunContext
 from resight.trainers.contexts.in_process import Place
 from resight.trainers.contexts.recorder import Recorder
 from resight.trainers.engines import open_engine
+from resight.trainers.engines.placing import device_for
 from resight.trainers.fit import FitResult, fit
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.trackers import Tracker
@@ -40,7 +41,7 @@ def work(
     """
     with ExitStack() as stack:
         stack.enter_context(_threads(config.engine.threads))
-        data = stack.enter_context(open_data(config, world=where.world))
+        data = stack.enter_context(open_data(config, world=where.world, local_rank=where.local_rank))
         recorder = stack.enter_context(
             Recorder(
                 run,
@@ -57,8 +58,9 @@ def work(
         return result
 
 
-def open_data(config: Config, *, world: int) -> Loader:
+def open_data(config: Config, *, world: int, local_rank: int = 0) -> Loader:
     """Open the training data; `UserError` when it is not there, or has too little for the config's batches."""
+    device, on = device_for(config.engine, local_rank), config.data.augment_on
     images = len(config.sampler.parts[0])
     if images < world:
         raise UserError(
@@ -73,6 +75,7 @@ def open_data(config: Config, *, world: int) -> Loader:
         val_ids=config.data.val_ids,
         seed=config.seed,
         threads=config.data.threads,
+        device=device if on == "device" or (on == "auto" and device.type == "cuda") else None,
     )
 
 

@@ -45,11 +45,22 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def opened(
-    *data: Dataset, threads: int = 2, cache_gib: float = 1.0, seed: int = 5, sampler: SamplerConfig = SAMPLER
+    *data: Dataset,
+    threads: int = 2,
+    cache_gib: float = 1.0,
+    seed: int = 5,
+    sampler: SamplerConfig = SAMPLER,
+    device: torch.device | None = None,
 ) -> Loader:
-    paths = [dataset.path for dataset in data]
     return open_training_data(
-        paths, sampler=sampler, augment=AUGMENT, val_ids=0, seed=seed, threads=threads, cache_gib=cache_gib
+        [dataset.path for dataset in data],
+        sampler=sampler,
+        augment=AUGMENT,
+        val_ids=0,
+        seed=seed,
+        threads=threads,
+        cache_gib=cache_gib,
+        device=device,
     )
 
 
@@ -94,6 +105,21 @@ def test_threads_and_cache_change_nothing(people: Dataset, threads: int, cache_g
     for _ in range(2):  # the second time from the cache
         got = collected(loader.batches(1, 0, rank=0, world=1))
         assert all(equal(one, other) for one, other in zip(wanted, got, strict=True))
+
+
+@pytest.mark.parametrize("cache_gib", [0.0, 1.0])
+def test_augmenting_on_a_device_gives_the_same_batches(people: Dataset, cache_gib: float) -> None:
+    wanted = collected(opened(people).batches(1, 1, rank=1, world=2))
+    loader = opened(people, device=torch.device("cpu"), cache_gib=cache_gib)
+    for _ in range(2):
+        for one, other in zip(wanted, collected(loader.batches(1, 1, rank=1, world=2)), strict=True):
+            torch.testing.assert_close(other.images, one.images, rtol=0, atol=1e-6 * one.images.abs().max().item())
+            assert equal(replace(other, images=one.images), one)
+    abandoned = loader.batches(0, 0, rank=0, world=1)
+    next(abandoned)
+    del abandoned
+    gc.collect()
+    assert not loader_threads()
 
 
 @pytest.mark.parametrize("world", [2, 3, 5, 12])

@@ -103,6 +103,33 @@ def test_kinds(kind: Any, wanted: type[torch.optim.Optimizer]) -> None:
     assert type(make_optimizer(_network(), OptimConfig(kind=kind))) is wanted
 
 
+def _after_steps(kind: Any, loop: Any, steps: int = 5) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(40, 30), nn.Conv1d(1, 4, 3), nn.Linear(28, 3))
+    config = OptimConfig(kind=kind, loop=loop, lr=0.01, undecayed="biases", bias_lr_scale=2)
+    optimizer = make_optimizer(network, config)
+    for _ in range(steps):
+        network(torch.randn(6, 1, 40)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return [parameter.detach() for parameter in network.parameters()]
+
+
+@pytest.mark.parametrize("loop", ["auto", "foreach", "fused"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_all_loops_go_the_same_way(kind: Any, loop: Any) -> None:
+    for one, other in zip(_after_steps(kind, "each"), _after_steps(kind, loop), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+
+
+def test_parameters_without_a_fused_kernel_are_refused() -> None:
+    network = nn.ParameterDict({"phase": nn.Parameter(torch.zeros(2, dtype=torch.complex64))})
+    with pytest.raises(UserError, match="no fused kernel for 'phase'") as caught:
+        make_optimizer(network, OptimConfig(loop="fused"))
+    assert caught.value.where == "optim.loop"
+    make_optimizer(network, OptimConfig(loop="foreach"))
+
+
 @pytest.mark.parametrize(
     ("make", "where"),
     [

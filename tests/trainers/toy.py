@@ -14,6 +14,7 @@ from resight.trainers.checkpoint import Position
 from resight.trainers.config import Config, with_overrides
 from resight.trainers.contexts.context import Notice, Write
 from resight.trainers.recipes.strong_baseline import strong_baseline
+from resight.trainers.recipes.transreid import transreid
 
 HEIGHT, WIDTH, CLASSES, CAMERAS = 16, 8, 6, 2
 
@@ -34,6 +35,36 @@ def toy_config(**overrides: Any) -> Config:
         "schedule.change": "epoch",
         "schedule.warmup_epochs": 0,
         "schedule.milestones": [],
+    }
+    return with_overrides(config, fixed | {name.replace("__", "."): value for name, value in overrides.items()})
+
+
+def toy_wide_config(**overrides: Any) -> Config:
+    """A network of width 16 on 64x32 images: torch's bfloat16 convolutions on CPUs fail on maps one pixel wide.
+
+    Their weights' gradients hold memory that nobody wrote (torch 2.14.1, stride 2, input of width 1).
+    """
+    fixed: dict[str, Any] = {"augment__height": 64, "augment__width": 32, "model__width": 16}
+    return toy_config(**(fixed | overrides))
+
+
+def toy_vit_config(**overrides: Any) -> Config:
+    """Three blocks of width 24 on eight patches, and two pieces, in float64; overrides as above."""
+    config = transreid("tiny", epochs=2)
+    fixed: dict[str, Any] = {
+        "augment.height": 32,
+        "augment.width": 16,
+        "augment.pad": 1,
+        "model.width": 24,
+        "model.depth": 3,
+        "model.heads": 2,
+        "model.patch": 8,
+        "model.stride": 8,
+        "method.jpm_branches": 2,
+        "method.jpm_shift": 2,
+        "engine.precision": "float64",
+        "sampler.ids_per_batch": 4,
+        "sampler.images_per_id": 4,
     }
     return with_overrides(config, fixed | {name.replace("__", "."): value for name, value in overrides.items()})
 
@@ -64,8 +95,9 @@ class ToyData:
         generator = torch.Generator().manual_seed(1000 * (100 * self._config.seed + epoch) + step)
         ids = torch.randperm(CLASSES, generator=generator)[: sampler.ids_per_batch]
         labels = ids.repeat_interleave(sampler.images_per_id)
-        images = torch.randn(total, 3, HEIGHT, WIDTH, generator=generator, dtype=torch.float64)
-        stripes = torch.arange(HEIGHT).view(1, 1, -1, 1) % (labels.view(-1, 1, 1, 1) + 2) == 0
+        height, width = self._config.augment.height, self._config.augment.width
+        images = torch.randn(total, 3, height, width, generator=generator, dtype=torch.float64)
+        stripes = torch.arange(height).view(1, 1, -1, 1) % (labels.view(-1, 1, 1, 1) + 2) == 0
         images += 4 * stripes
         if self._poison == Position(epoch=epoch, step=step):
             images[-1] = float("nan")

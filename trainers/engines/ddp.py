@@ -6,6 +6,9 @@ send them.
 
 DDP rebuilds its buckets after the first backward, which changes the order of sums: from three ranks on, a resumed run
 would differ in the last bits. So two throw-away passes come first, and parameters, buffers and generators are put back.
+DDP sends gradients while the rest of the backward pass is computed; only what it still waits for after the last
+gradient counts as communication.
+
 The same passes tell which parameters get no gradient; DDP is then told to look for such parameters, which costs a walk
 of the graph a step, instead of waiting for them for ever.
 
@@ -19,13 +22,14 @@ from contextlib import nullcontext
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd import Variable
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from resight.datasets.batch import Batch
 from resight.trainers.config import EngineConfig
 from resight.trainers.engines.cached import CachedLoss, mean_gradients
-from resight.trainers.engines.placing import apply_step, arithmetic, device_for, place_batch, place_module
+from resight.trainers.engines.placing import apply_step, arithmetic, clock_for, device_for, place_batch, place_module
 from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.norm import connect
 
@@ -47,6 +51,7 @@ class DdpEngine:
         self.group = dist.group.WORLD
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.device = device_for(config, local_rank)
+        self.clock = clock_for(self.device)
         self._whole: WholeLoss | None = None
         self._wrapped: DistributedDataParallel | None = None
         self._cached: CachedLoss | None = None
@@ -55,7 +60,7 @@ class DdpEngine:
     def place(self, module: nn.Module) -> None:
         """Move a module to the device and join its batch statistics over the ranks."""
         place_module(module, self.config, self.device)
-        connect(module, self.group)
+        connect(module, self.group, self.clock)
 
     def prepare(
         self, whole: WholeLoss, optimizer: Optimizer, example: Callable[[], Batch], *, cached: bool = False
@@ -86,36 +91,49 @@ class DdpEngine:
     def forward(self, chunks: Sequence[Batch], *, more: bool = False) -> dict[str, Tensor]:
         """Return the losses of the logical batch, the same on every rank."""
         if self._cached is not None:
-            return self._cached.forward(chunks)
+            with self.clock.span("forward"):
+                return self._cached.forward(chunks)
         assert self._wrapped is not None, "prepare comes first"
         (batch,) = chunks
-        with arithmetic(self.config, self.device), self._wrapped.no_sync() if more else nullcontext():
+        syncing = self._wrapped.no_sync() if more else nullcontext()
+        with self.clock.span("forward"), arithmetic(self.config, self.device), syncing:
             return self._wrapped(place_batch(batch, self.config, self.device))
 
     def backward(self, total: Tensor) -> None:
         """Add the gradient; the last before `step` brings the ranks' mean, which is the exact one."""
-        if self._cached is None:
+        with self.clock.span("backward"):
+            if self._cached is not None:
+                self._cached.backward(total)
+                return
+            total.register_hook(self._send)
             total.backward()
-        else:
-            self._cached.backward(total)
+            self.clock.leave()
 
     def step(self, clip_norm: float | None) -> None:
         """Let the optimiser step, the same on every rank, and clear the gradients."""
         assert self._whole is not None, "prepare comes first"
         assert self._optimizer is not None, "prepare comes first"
         if self._cached is not None:
-            mean_gradients(self._whole, self.group)
-        apply_step(self._optimizer, clip_norm)
+            with self.clock.span("communication"):
+                mean_gradients(self._whole, self.group)
+        with self.clock.span("optimiser"):
+            apply_step(self._optimizer, clip_norm)
 
     def largest(self, *values: int) -> tuple[int, ...]:
         """Return each value's maximum over the ranks: one small all-reduce."""
         numbers = torch.tensor(values, dtype=torch.int64, device=self.device)
-        dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self.group)
-        return tuple(numbers.tolist())
+        with self.clock.span("communication"):
+            dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self.group)
+            return tuple(numbers.tolist())
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         self.largest(0)
+
+    def _send(self, gradient: Tensor) -> None:
+        """Have what follows the last gradient counted as communication; DDP asks for its turn after this."""
+        engine = Variable._execution_engine  # pyright: ignore[reportPrivateUsage] - there is no public way to ask
+        engine.queue_callback(lambda: self.clock.enter("communication"))
 
     def _without_gradient(self, whole: WholeLoss, batch: Batch) -> list[str]:
         self._pass(whole, batch)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from resight.datasets.batch import Batch
+from resight.trainers.clock import Clock
 from resight.trainers.engines.whole import WholeLoss
 
 __all__ = ["Engine"]
@@ -42,6 +43,11 @@ class Engine(Protocol):
     @property
     def device(self) -> torch.device:
         """Where models and batches live."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Where the time of the steps went, by part: what this engine does, and its waiting for other ranks."""
         ...
 
     def place(self, module: nn.Module) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from resight.datasets.batch import Batch
 from resight.trainers.config import EngineConfig
 from resight.trainers.engines.cached import CachedLoss
-from resight.trainers.engines.placing import apply_step, arithmetic, device_for, place_batch, place_module
+from resight.trainers.engines.placing import apply_step, arithmetic, clock_for, device_for, place_batch, place_module
 from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.norm import connect
 
@@ -32,6 +32,7 @@ class SingleEngine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.device = device_for(config, 0)
+        self.clock = clock_for(self.device)
         self._whole: WholeLoss | None = None
         self._cached: CachedLoss | None = None
         self._optimizer: Optimizer | None = None
@@ -52,23 +53,26 @@ class SingleEngine:
     def forward(self, chunks: Sequence[Batch], *, more: bool = False) -> dict[str, Tensor]:
         """Return the losses of the logical batch."""
         assert self._whole is not None, "prepare comes first"
-        if self._cached is not None:
-            return self._cached.forward(chunks)
-        (batch,) = chunks
-        with arithmetic(self.config, self.device):
-            return self._whole(place_batch(batch, self.config, self.device))
+        with self.clock.span("forward"):
+            if self._cached is not None:
+                return self._cached.forward(chunks)
+            (batch,) = chunks
+            with arithmetic(self.config, self.device):
+                return self._whole(place_batch(batch, self.config, self.device))
 
     def backward(self, total: Tensor) -> None:
         """Add the gradient to the parameters'."""
-        if self._cached is None:
-            total.backward()
-        else:
-            self._cached.backward(total)
+        with self.clock.span("backward"):
+            if self._cached is None:
+                total.backward()
+            else:
+                self._cached.backward(total)
 
     def step(self, clip_norm: float | None) -> None:
         """Let the optimiser step, and clear the gradients."""
         assert self._optimizer is not None, "prepare comes first"
-        apply_step(self._optimizer, clip_norm)
+        with self.clock.span("optimiser"):
+            apply_step(self._optimizer, clip_norm)
 
     def largest(self, *values: int) -> tuple[int, ...]:
         """Return the values: there is no other rank."""

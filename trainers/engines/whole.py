@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from resight.datasets.batch import Batch
+from resight.trainers.clock import Clock
 from resight.trainers.gather import gather
 
 __all__ = ["WholeLoss"]
@@ -27,10 +28,17 @@ class WholeLoss(nn.Module):
         config: the run's configuration, handed to the method untouched.
         state: the method's explicit state.
         group: the ranks that share a logical batch; None for one worker.
+        clock: told how long the other ranks were waited for.
     """
 
     def __init__(
-        self, method: Any, models: nn.ModuleDict, config: Any, state: dict[str, Tensor], group: dist.ProcessGroup | None
+        self,
+        method: Any,
+        models: nn.ModuleDict,
+        config: Any,
+        state: dict[str, Tensor],
+        group: dist.ProcessGroup | None,
+        clock: Clock | None = None,
     ) -> None:
         super().__init__()
         self.method = method
@@ -38,6 +46,7 @@ class WholeLoss(nn.Module):
         self.config = config
         self.state = state
         self.group = group
+        self.clock = clock
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named losses, each a scalar of the logical batch."""
@@ -50,7 +59,8 @@ class WholeLoss(nn.Module):
     def gathered(self, own: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return all ranks' features, (L, ...) by name."""
         return {
-            name: gather(value, slots=batch.slots, total=batch.total, group=self.group) for name, value in own.items()
+            name: gather(value, slots=batch.slots, total=batch.total, group=self.group, clock=self.clock)
+            for name, value in own.items()
         }
 
     def losses(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from resight.trainers.checks import at_least
 from resight.trainers.models.ibn import InstanceBatchNorm
+from resight.trainers.models.recompute import recomputed
 from resight.trainers.norm import GlobalBatchNorm
 
 __all__ = ["BLOCKS", "STAGES", "Norm", "ResNet", "ResNetConfig"]
@@ -75,6 +76,7 @@ class ResNet(nn.Module):
     Attributes:
         channels: of each map in `STAGES`.
         dim: channels of the last map.
+        recompute: whether residual blocks are computed again in the backward pass.
     """
 
     def __init__(self, config: ResNetConfig, *, norm: Norm = GlobalBatchNorm) -> None:
@@ -83,6 +85,7 @@ class ResNet(nn.Module):
         widths = [config.width * 2**stage for stage in range(4)]
         self.channels = (config.width, *(width * block.expansion for width in widths))
         self.dim = self.channels[-1]
+        self.recompute = False
         self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = norm(config.width)
         self.act1 = nn.ReLU() if config.stem == "relu" else nn.Identity()
@@ -106,7 +109,8 @@ class ResNet(nn.Module):
         maps = {"conv1": x}
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         for name in STAGES[1:]:
-            x = self.get_submodule(name)(x)
+            for block in self.get_submodule(name).children():
+                x = recomputed(block, x) if self.recompute else block(x)
             maps[name] = x
         return maps
 

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from resight.trainers.checks import at_least, require, within
 from resight.trainers.models.attention import Attention
 from resight.trainers.models.patch_embed import PatchEmbed, grid_of
+from resight.trainers.models.recompute import recomputed
 
 __all__ = ["Block", "ViT", "VitConfig"]
 
@@ -87,12 +88,14 @@ class ViT(nn.Module):
     Attributes:
         grid: (rows, columns) of patches; N is their product.
         dim: width of a token, d.
+        recompute: whether all blocks but the last are computed again in the backward pass.
     """
 
     def __init__(self, config: VitConfig, *, height: int, width: int) -> None:
         super().__init__()
         self.grid = grid_of(height, width, patch=config.patch, stride=config.stride)
         self.dim = config.width
+        self.recompute = False
         self.patch_embed = PatchEmbed(config.width, patch=config.patch, stride=config.stride)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], config.width))
@@ -120,7 +123,8 @@ class ViT(nn.Module):
         x = self.tokens(images)
         x = x if shift is None else x + shift
         for layer, block in enumerate(self.blocks[:-1]):
-            x = block(x, None if keep is None else keep[layer])
+            kept = None if keep is None else keep[layer]
+            x = recomputed(block, x, kept) if self.recompute else block(x, kept)
         last = self.blocks[-1]
         assert isinstance(last, Block), "all blocks are of one kind"
         return self.norm(last.first(x, None if keep is None else keep[-1])), x
