@@ -24,7 +24,7 @@ from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape, Models, Views
 from resight.trainers.models.looking import relative
 
-__all__ = ["Embedder"]
+__all__ = ["Embedder", "evaluating"]
 
 Images = Sequence[UInt8[np.ndarray, "_ _ 3"]] | UInt8[np.ndarray, "n _ _ 3"]
 
@@ -116,7 +116,7 @@ class Embedder:
         maps: dict[int, np.ndarray] = {}
         for chunk, images in iterate_images(dataset, np.unique(rows), augment, chunk=self.chunk, threads=threads):
             views = self._views(images, cameras[chunk])
-            with torch.inference_mode(), _evaluating(self.models):
+            with torch.inference_mode(), evaluating(self.models):
                 found = relative(attend.maps(self.models, views, self.config))
             maps |= zip(chunk.tolist(), found.float().cpu().numpy(), strict=True)
         return np.stack([maps[row] for row in rows.tolist()])
@@ -132,7 +132,7 @@ class Embedder:
         self, images: Float32[Tensor, "b 3 height width"], cameras: Int64[np.ndarray, " b"]
     ) -> Float32[np.ndarray, "b d"]:
         views = self._views(images, cameras)
-        with torch.inference_mode(), _evaluating(self.models):
+        with torch.inference_mode(), evaluating(self.models):
             features: Tensor = method_of(self.config).embed(self.models, views, self.config)
         result = features.float().cpu().numpy()
         if not np.isfinite(result).all():
@@ -143,7 +143,7 @@ class Embedder:
 
 
 @contextmanager
-def _evaluating(models: nn.Module) -> Generator[None]:
+def evaluating(models: nn.Module) -> Generator[None]:
     """Put every layer into evaluation mode, and back into the mode it was in."""
     modes = [(module, module.training) for module in models.modules()]
     models.eval()

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from resight.datasets.batch import Batch
 from resight.trainers.config import Config, EngineConfig
+from resight.trainers.embedder import evaluating
 from resight.trainers.methods.method import Method
 
 __all__ = [
@@ -85,6 +86,8 @@ def speed_of(method: Method, models: nn.ModuleDict, batch: Batch, config: Config
 def operations_per_image(method: Method, models: nn.ModuleDict, batch: Batch, config: Config) -> float | None:
     """Return the operations of one image's forward and backward pass; None where a method needs its images' content.
 
+    Counted in evaluation mode, which a batch norm takes one image in.
+
     Args:
         method: whose features are counted.
         models: as they were built, not yet on a device.
@@ -96,7 +99,7 @@ def operations_per_image(method: Method, models: nn.ModuleDict, batch: Batch, co
     empty = {name: tensor.detach().to("meta") for name, tensor in tensors}
     dtype = next(network.parameters()).dtype
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), evaluating(models), FlopCounterMode(display=False) as counter:
             torch.func.functional_call(network, empty, (batch.to("meta", dtype=dtype),))
     except (NotImplementedError, RuntimeError):  # what torch raises when a value is asked for that is not there
         return None
