@@ -5,9 +5,9 @@
 The whole step as the single engine takes it: forward, losses, backward, optimiser; float32, one thread, on a CPU. Two
 networks: the strong baseline's ResNet of 18 layers, width 32, and TransReID's ViT of width 192, 6 blocks, both on
 128x64 images. Steps of all variants alternate, and what counts are ratios of CPU time to the plain step: below 1 is
-faster. Not all pay on a CPU, and those that do not are shown as well: channels_last and activation checkpointing are
-made for GPUs and for memory. `kept` is what the forward pass leaves in memory for the backward pass, beside weights.
-Compiling takes minutes here, so it is measured on request.
+faster. Not all pay on a CPU, and those that do not are shown as well: the optimiser is a small part of these steps, and
+checkpointing trades time for memory. `kept` is what the forward pass leaves in memory for the backward pass, beside
+weights. Compiling takes minutes and is measured on request.
 
 Claimed: measuring the parts of a step costs less than 1 % of it; checkpointing keeps less than half.
 """
@@ -65,9 +65,11 @@ class _Data:
         )  # fmt: skip
 
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
+        """Yield it once."""
         yield self.batch
 
     def keys(self, rows: Tensor) -> list[str]:
+        """Return nothing: the images have no names."""
         return []
 
 

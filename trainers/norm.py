@@ -90,7 +90,8 @@ class GlobalBatchNorm(nn.Module):
         """Show the sizes."""
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
-    @torch._disable_dynamo  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage] - the public name imports the compiler, 5 s, at once
+    # The public name of this decorator imports the compiler at once, which takes seconds.
+    @torch._disable_dynamo  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
     def _forward_global(self, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         if not self.repeats:
             self.moments = _global_moments(x.detach(), self.running_mean.double(), group, self.clock)
