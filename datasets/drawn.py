@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from resight.datasets.batch import Batch
@@ -62,7 +62,7 @@ class Drawn:
     def batch(
         self,
         rows: Int64[np.ndarray, " l"],
-        images: Float[Tensor, "b 3 h w"],
+        images: Shaped[Tensor, "b _ _ _"],
         slots: range,
         *,
         begin: int,
