@@ -15,7 +15,7 @@ from numba import njit
 
 from resight.rendering.appearance import KINDS
 
-__all__ = ["paint"]
+__all__ = ["mottle", "pattern"]
 
 _CELLS: Final = 32
 _LAST: Final = _CELLS - 1
@@ -55,7 +55,7 @@ def value_noise(u: float, v: float, seed: int) -> float:
     i, j = _floor(u), _floor(v)
     s, t = u - i, v - j
     s, t = s * s * (3.0 - 2.0 * s), t * t * (3.0 - 2.0 * t)
-    i, j = i + 7 * seed, j + 13 * (seed // 32)
+    i, j = i + 7 * seed, j + 13 * (seed >> 5)
     left, right, low, high = i & _LAST, (i + 1) & _LAST, j & _LAST, (j + 1) & _LAST
     below = _LATTICE[left, low] * (1.0 - s) + _LATTICE[right, low] * s
     above = _LATTICE[left, high] * (1.0 - s) + _LATTICE[right, high] * s
@@ -114,7 +114,9 @@ def _face(u: float, along: float, footprint: float) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _share(looks: np.ndarray, key: int, u: float, v: float, along: float, side: int, footprint: float) -> float:
+def _share(
+    looks: np.ndarray, key: int | np.uint64, u: float, v: float, along: float, side: int, footprint: float
+) -> float:
     """Share of the second colour at (u, v)."""
     kind, scale, duty, seed, cosine, sine = (
         int(looks[key, 0]),
@@ -147,10 +149,10 @@ def _share(looks: np.ndarray, key: int, u: float, v: float, along: float, side: 
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def paint(
-    looks: np.ndarray, key: int, u: float, v: float, along: float, side: int, footprint: float
+def pattern(
+    looks: np.ndarray, key: int | np.uint64, u: float, v: float, along: float, side: int, footprint: float
 ) -> tuple[float, float, float]:
-    """Return the linear RGB of a material at a point.
+    """Return the linear RGB of a material at a point, before its `mottle`.
 
     Args:
         looks: (n, 18) rows of the material table, each followed by cosine and sine of its angle.
@@ -162,12 +164,14 @@ def paint(
         footprint: size of a pixel on the body, metres.
     """
     share = 0.0 if int(looks[key, 0]) <= _PLAIN else _share(looks, key, u, v, along, side, footprint)
-    shade = 1.0
-    if looks[key, 14] > 0.0:
-        seed = int(looks[key, 11]) + 101
-        shade += 1.6 * looks[key, 14] * (value_noise(u * 24.0, v * 13.0, seed) - 0.5)
     return (
-        (looks[key, 1] + share * (looks[key, 4] - looks[key, 1])) * shade,
-        (looks[key, 2] + share * (looks[key, 5] - looks[key, 2])) * shade,
-        (looks[key, 3] + share * (looks[key, 6] - looks[key, 3])) * shade,
+        looks[key, 1] + share * (looks[key, 4] - looks[key, 1]),
+        looks[key, 2] + share * (looks[key, 5] - looks[key, 2]),
+        looks[key, 3] + share * (looks[key, 6] - looks[key, 3]),
     )
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def mottle(amount: float, u: float, v: float, seed: int) -> float:
+    """Return the factor on the colour at a point: blotches a few centimetres across, 1 where `amount` is 0."""
+    return 1.0 + 1.6 * amount * (value_noise(u * 24.0, v * 13.0, seed + 101) - 0.5)

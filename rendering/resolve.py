@@ -5,23 +5,24 @@ pixel's centre when one face fills it and else at the group's first sample.
 Source: Akeley 1993 (shade once, sample often). Trade-off: two limbs of the same part in one pixel share a shade.
 """
 
-from math import sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8
 from numba import njit
 
-from resight.rendering.appearance import KINDS
-from resight.rendering.materials import paint
+from resight.rendering.lanes import LANES, empty_points, put, shade_points, weights
 
 __all__ = ["ATTRIBUTES", "Film", "resolve", "vertex_table"]
 
 
-_PLAIN: Final = KINDS["plain"]
 ATTRIBUTES: Final = 12
 """Columns of the vertex table: screen x, y in 1/256 of a sample, inverse depth, normal (3), rest position (3), x and z
 of the rest normal, along. One table instead of many arrays: numba counts references to each array at each call."""
+
+
+_EMPTY: Final = np.int32(-2)
+"""In place of a face: no sample of the pixel shows any."""
 
 
 class Film(NamedTuple):
@@ -33,19 +34,6 @@ class Film(NamedTuple):
     part: UInt8[np.ndarray, "h w"]
     depth: Float32[np.ndarray, "h w"]
     normal: Float32[np.ndarray, "h w 3"]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _weights(
-    table: np.ndarray, a: np.uint64, b: np.uint64, c: np.uint64, x: float, y: float
-) -> tuple[float, float, float]:
-    """Perspective-correct weights of three corners at a point in 1/256 of a sample."""
-    ax, ay, bx, by, cx, cy = table[a, 0], table[a, 1], table[b, 0], table[b, 1], table[c, 0], table[c, 1]
-    wa = ((cx - bx) * (y - by) - (cy - by) * (x - bx)) * table[a, 2]
-    wb = ((ax - cx) * (y - cy) - (ay - cy) * (x - cx)) * table[b, 2]
-    wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * table[c, 2]
-    total = 1.0 / (wa + wb + wc)
-    return wa * total, wb * total, wc * total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -62,85 +50,10 @@ def _face_keys(faces: np.ndarray, face_part: np.ndarray, table: np.ndarray, cut:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _light(table: np.ndarray, nx: float, ny: float, nz: float, roughness: float) -> tuple[float, float, float, float]:
-    """Return diffuse RGB light and gloss at a point with this unit normal."""
-    wrap = table[5, 0]
-    facing = max((nx * table[0, 0] + ny * table[0, 1] + nz * table[0, 2] + wrap) / (1.0 + wrap), 0.0)
-    up = 0.5 + 0.5 * ny
-    gloss = 0.0
-    if roughness < 1.0:
-        gloss = max(nx * table[4, 0] + ny * table[4, 1] + nz * table[4, 2], 0.0)
-        gloss *= gloss
-        gloss *= gloss
-        gloss *= gloss
-        gloss *= 0.3 * (1.0 - roughness) * gloss  # to the 16th power
-    return (
-        facing * table[1, 0] + up * table[2, 0] + (1.0 - up) * table[3, 0],
-        facing * table[1, 1] + up * table[2, 1] + (1.0 - up) * table[3, 1],
-        facing * table[1, 2] + up * table[2, 2] + (1.0 - up) * table[3, 2],
-        gloss,
-    )
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _pattern(
-    table: np.ndarray,
-    a: np.uint64,
-    b: np.uint64,
-    c: np.uint64,
-    wa: float,
-    wb: float,
-    wc: float,
-    looks: np.ndarray,
-    key: int,
-    footprint: float,
-) -> tuple[float, float, float]:
-    """Paint a point with these weights: across the body where it faces front or back, along it on its sides."""
-    rx = wa * table[a, 9] + wb * table[b, 9] + wc * table[c, 9]
-    rz = wa * table[a, 10] + wb * table[b, 10] + wc * table[c, 10]
-    sideways = abs(rx) > abs(rz)
-    side = 0 if sideways else 1 if rz >= 0.0 else -1
-    axis = 8 if sideways else 6
-    u = wa * table[a, axis] + wb * table[b, axis] + wc * table[c, axis]
-    v = wa * table[a, 7] + wb * table[b, 7] + wc * table[c, 7]
-    along = wa * table[a, 11] + wb * table[b, 11] + wc * table[c, 11]
-    return paint(looks, key, u, v, along, side, footprint)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _shade(
-    table: np.ndarray,
-    a: np.uint64,
-    b: np.uint64,
-    c: np.uint64,
-    looks: np.ndarray,
-    key: int,
-    lights: np.ndarray,
-    x: float,
-    y: float,
-    footprint: float,
-) -> tuple[float, float, float, float, float, float]:
-    """Return the colour and the unit normal of a face at a point in 1/256 of a sample."""
-    wa, wb, wc = _weights(table, a, b, c, x, y)
-    nx = wa * table[a, 3] + wb * table[b, 3] + wc * table[c, 3]
-    ny = wa * table[a, 4] + wb * table[b, 4] + wc * table[c, 4]
-    nz = wa * table[a, 5] + wb * table[b, 5] + wc * table[c, 5]
-    shrink = 1.0 / max(sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
-    nx, ny, nz = nx * shrink, ny * shrink, nz * shrink
-    if looks[key, 0] > _PLAIN or looks[key, 14] > 0.0:
-        red, green, blue = _pattern(table, a, b, c, wa, wb, wc, looks, key, footprint)
-    else:
-        red, green, blue = looks[key, 1], looks[key, 2], looks[key, 3]
-    light_r, light_g, light_b, gloss = _light(lights, nx, ny, nz, looks[key, 10])
-    red, green, blue = red * light_r, green * light_g, blue * light_b
-    return red + gloss * lights[1, 0], green + gloss * lights[1, 1], blue + gloss * lights[1, 2], nx, ny, nz
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _key_at(table: np.ndarray, faces: np.ndarray, face: int, key: int, cut: np.ndarray, x: int, y: int) -> int:
     """The key of a face that the cut crosses, at sample (x, y)."""
     a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
-    wa, wb, wc = _weights(table, a, b, c, x * 256.0 + 128.0, y * 256.0 + 128.0)
+    wa, wb, wc = weights(table, a, b, c, x * 256.0 + 128.0, y * 256.0 + 128.0)
     place = wa * table[a, 11] + wb * table[b, 11] + wc * table[c, 11]
     return 1 - key if place >= cut[-key // 2] else -key
 
@@ -209,6 +122,45 @@ def _columns(spans: np.ndarray, row: int, supersample: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _census(counts: np.ndarray, groups: int) -> tuple[int, int]:
+    """How many samples are covered, and which group has most; of equals the first."""
+    covered, most = 0, 0
+    for slot in range(groups):
+        covered += counts[slot]
+        if counts[slot] > counts[most]:
+            most = slot
+    return covered, most
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _survey(
+    seen: np.ndarray, nearest: np.ndarray, face_keys: np.ndarray, top: int, left: int, supersample: int
+) -> tuple[int | np.int32, bool, int, float]:
+    """Look over the samples of a pixel.
+
+    Returns:
+        The face of the first sample, `_EMPTY` where no sample shows any; whether all show the same one; the key of all,
+        negative where they have not all the same or the cut decides; and the nearest inverse depth.
+    """
+    y0, x0 = np.uint64(top), np.uint64(left)  # unsigned: no look out for negative indices
+    first = seen[y0, x0]
+    every, some, differ, near = first, first, first ^ first, nearest[y0, x0]
+    for y in range(supersample):
+        for x in range(supersample):
+            face = seen[y0 + np.uint64(y), x0 + np.uint64(x)]
+            every, some, differ = every | face, some & face, differ | (face ^ first)  # negative where there is no face
+            near = max(near, nearest[y0 + np.uint64(y), x0 + np.uint64(x)])
+    if every < 0:
+        return first if some >= 0 else _EMPTY, False, -1, near
+    key = face_keys[np.uint64(first)]
+    other = key ^ key
+    for y in range(supersample):
+        for x in range(supersample):
+            other |= key ^ face_keys[np.uint64(seen[y0 + np.uint64(y), x0 + np.uint64(x)])]
+    return first, differ == 0, key if other == 0 else -1, near
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _fill(
     seen: np.ndarray,
     nearest: np.ndarray,
@@ -224,63 +176,47 @@ def _fill(
     film: Film,
 ) -> None:
     """Do the work of `resolve`; inlined, so that each caller's constant `supersample` unrolls the loops."""
-    rgb, alpha, mask, part, depth, normal = film
+    rgb, normal, alpha, depth = film.rgb.ravel(), film.normal.ravel(), film.alpha.ravel(), film.depth.ravel()
+    mask, part = film.mask.ravel(), film.part.ravel()
     samples = supersample * supersample
     face_keys = _face_keys(faces, face_part, table, cut)
     keys, counts = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
     first_x, first_y = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
-    for row in range(alpha.shape[0]):
+    points, used = empty_points(), 0
+    for row in range(film.alpha.shape[0]):
         first_column, end_column = _columns(spans, row, supersample)
         for column in range(first_column, end_column):
-            y0, x0 = np.uint64(row), np.uint64(column)  # unsigned: no look out for negative indices
-            groups, covered, near, same = 1, 0, np.float32(0.0), True
-            first = seen[np.uint64(row * supersample), np.uint64(column * supersample)]
-            whole = first >= 0
-            first_key = 0
-            for y in range(row * supersample, (row + 1) * supersample):
-                for x in range(column * supersample, (column + 1) * supersample):
-                    face = seen[np.uint64(y), np.uint64(x)]
-                    whole = whole and face == first
-                    if face < 0:
-                        continue
-                    key = face_keys[np.uint64(face)]
-                    if covered == 0:
-                        keys[0], first_x[0], first_y[0] = key, x, y
-                        first_key = key
-                    same = same and key == first_key >= 0
-                    covered += 1
-                    near = max(near, nearest[np.uint64(y), np.uint64(x)])
-            if covered == 0:
+            top, left = row * supersample, column * supersample
+            face, whole, key, near = _survey(seen, nearest, face_keys, top, left, supersample)
+            if face == _EMPTY:
                 continue
-            counts[0] = covered
-            if not same:
+            if used + samples > LANES:
+                shade_points(points, used, table, faces, looks, lights, rgb, normal)
+                used = 0
+            pixel = np.uint64(row * film.alpha.shape[1] + column)
+            size = 1.0 / (float(near) * focal)
+            half = 128.0 * supersample if whole else 128.0  # one face fills it: shade at its centre
+            groups, covered = 1, samples
+            if key >= 0:
+                put(points, used, face, key, pixel, 1.0, True, left * 256.0 + half, top * 256.0 + half, size)
+            else:
                 groups = _group(
                     seen, row, column, supersample, face_keys, table, faces, cut, keys, counts, first_x, first_y
                 )
-            footprint = 1.0 / (float(near) * focal)
-            most, normal_x, normal_y, normal_z = np.uint64(0), 0.0, 0.0, 0.0
-            total_r, total_g, total_b = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            for number in range(groups):
-                slot = np.uint64(number)
-                face = np.uint64(seen[np.uint64(first_y[slot]), np.uint64(first_x[slot])])
-                share = counts[slot] / samples
-                x, y = first_x[slot] * 256.0 + 128.0, first_y[slot] * 256.0 + 128.0
-                if whole and groups == 1:  # one face fills the pixel: shade at its centre
-                    x, y = (2 * column + 1) * 128.0 * supersample, (2 * row + 1) * 128.0 * supersample
-                a, b, c = np.uint64(faces[face, 0]), np.uint64(faces[face, 1]), np.uint64(faces[face, 2])
-                red, green, blue, nx, ny, nz = _shade(table, a, b, c, looks, keys[slot], lights, x, y, footprint)
-                total_r = np.float32(total_r + share * red)
-                total_g = np.float32(total_g + share * green)
-                total_b = np.float32(total_b + share * blue)
-                if number == 0 or counts[slot] > counts[most]:
-                    most, normal_x, normal_y, normal_z = slot, nx, ny, nz
-            rgb[y0, x0, 0], rgb[y0, x0, 1], rgb[y0, x0, 2] = total_r, total_g, total_b
-            normal[y0, x0, 0], normal[y0, x0, 1], normal[y0, x0, 2] = normal_x, normal_y, normal_z
-            alpha[y0, x0] = covered / samples
-            depth[y0, x0] = 1.0 / near
+                covered, most = _census(counts, groups)
+                key = keys[most]
+                half = half if groups == 1 else 128.0
+                for slot in range(groups):
+                    x, y, share = first_x[slot] * 256.0 + half, first_y[slot] * 256.0 + half, counts[slot] / samples
+                    face = int(seen[first_y[slot], first_x[slot]])
+                    put(points, used + slot, face, keys[slot], pixel, share, slot == most, x, y, size)
+            used += groups
+            alpha[pixel] = covered / samples
+            depth[pixel] = 1.0 / near
             if 2 * covered >= samples:
-                mask[y0, x0] = 255
-                part[y0, x0] = keys[most] // 2
+                mask[pixel] = 255
+                part[pixel] = key // 2
+    shade_points(points, used, table, faces, looks, lights, rgb, normal)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from numba import njit
 
+from resight.rendering.developing import TONE, develop_rows
 from resight.rendering.draws import stream
 
 __all__ = ["Style", "Taps", "develop", "style", "taps"]
@@ -131,6 +131,21 @@ def _enlarging(small: int, size: int) -> np.ndarray:
     return np.clip(1 - np.abs(position[:, None] - np.arange(small)[None, :]), 0, None)
 
 
+@lru_cache(maxsize=256)
+def _shifted(size: int, blur: float, resolution: float) -> tuple[int, Float32[np.ndarray, "m size"]]:
+    """Return the same band matrix for whole rows at a time: how far it reaches to the left, and its weights.
+
+    Output pixel i is the sum over k of weights[k, i] x input pixel i + k - reach.
+    """
+    band = taps(size, blur, resolution)
+    offset = band.start[:, None] + np.arange(band.weight.shape[1]) - np.arange(size)[:, None]
+    used = band.weight > 0
+    reach, end = -int(offset[used].min()), int(offset[used].max())
+    weights = np.zeros((reach + end + 1, size), np.float32)
+    weights[(offset + reach)[used], np.nonzero(used)[0]] = band.weight[used]
+    return reach, weights
+
+
 def develop(
     picture: Float32[np.ndarray, "h w 3"], look: Style, *, gain: float, noise_key: int
 ) -> UInt8[np.ndarray, "h w 3"]:
@@ -144,94 +159,9 @@ def develop(
     """
     height, width = picture.shape[:2]
     rows = taps(height, look.blur, look.resolution)
-    columns = taps(width, look.blur, look.resolution)
+    reach, columns = _shifted(width, look.blur, look.resolution)
     gains = look.balance * np.float32(look.exposure * gain)
     knobs = np.array([look.saturation, look.contrast, look.noise], np.float32)
     out = np.empty((height, width, 3), np.uint8)
-    _develop(picture, rows.start, rows.weight, columns.start, columns.weight, gains, knobs, noise_key, _TONE, out)
+    develop_rows(picture, rows.start, rows.weight, reach, columns, gains, knobs, noise_key, TONE, out)
     return out
-
-
-def _tone_table() -> Float32[np.ndarray, "4096"]:
-    linear = np.arange(4096) / 4095
-    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
-    return srgb.astype(np.float32)
-
-
-_TONE: Final = _tone_table()
-
-
-@njit(cache=True, nogil=True)
-def _develop(
-    picture: np.ndarray,
-    row_start: np.ndarray,
-    row_weight: np.ndarray,
-    column_start: np.ndarray,
-    column_weight: np.ndarray,
-    gains: np.ndarray,
-    knobs: np.ndarray,
-    key: int,
-    tone: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Filter rows, then columns; then colour, tone and noise of each pixel."""
-    height, width = picture.shape[0], picture.shape[1]
-    flat = picture.reshape(height, width * 3)
-    line = np.empty(width * 3, np.float32)
-    for y in range(height):
-        line[:] = 0
-        for k in range(row_weight.shape[1]):
-            weight, source = row_weight[y, k], flat[row_start[y] + k]
-            for x in range(width * 3):
-                line[x] += weight * source[x]
-        for x in range(width):
-            red, green, blue = np.float32(0), np.float32(0), np.float32(0)
-            first = 3 * column_start[x]
-            for k in range(column_weight.shape[1]):
-                weight = column_weight[x, k]
-                red += weight * line[first + 3 * k]
-                green += weight * line[first + 3 * k + 1]
-                blue += weight * line[first + 3 * k + 2]
-            _store(out[y, x], red * gains[0], green * gains[1], blue * gains[2], knobs, key, y * width + x, tone)
-
-
-@njit(cache=True, nogil=True)
-def _store(
-    out: np.ndarray,
-    red: float,
-    green: float,
-    blue: float,
-    knobs: np.ndarray,
-    key: int,
-    pixel: int,
-    tone: np.ndarray,
-) -> None:
-    grey = np.float32(0.2126) * red + np.float32(0.7152) * green + np.float32(0.0722) * blue
-    bits = _mixed(np.uint64(key) + np.uint64(pixel) * np.uint64(0x9E3779B97F4A7C15))
-    common = _triangular(bits, np.uint64(0))
-    for channel in range(3):
-        linear = red if channel == 0 else (green if channel == 1 else blue)
-        linear = grey + knobs[0] * (linear - grey)
-        value = tone[int(min(max(linear, np.float32(0)), np.float32(1)) * np.float32(4095) + np.float32(0.5))]
-        value += knobs[1] * (value * value * (np.float32(3) - np.float32(2) * value) - value)
-        own = _triangular(bits, np.uint64(16 * channel + 16))
-        value += (
-            knobs[2] * (np.float32(1.3) - np.float32(0.6) * value) * (np.float32(0.8) * common + np.float32(0.6) * own)
-        )
-        out[channel] = np.uint8(min(max(value * np.float32(255) + np.float32(0.5), np.float32(0)), np.float32(255)))
-
-
-@njit(cache=True, nogil=True)
-def _mixed(state: np.uint64) -> np.uint64:
-    """Mix 64 bits. Source: splitmix64, Steele, Lea and Flood 2014."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True)
-def _triangular(bits: np.uint64, shift: np.uint64) -> np.float32:
-    """Sum two bytes to a number of mean 0 and standard deviation 1, within +-2.45."""
-    first = np.float32((bits >> shift) & np.uint64(255))
-    second = np.float32((bits >> (shift + np.uint64(8))) & np.uint64(255))
-    return (first + second - np.float32(255)) * np.float32(1 / 104.51)
