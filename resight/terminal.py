@@ -20,7 +20,17 @@ from rich.table import Table
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Step
 
-__all__ = ["ProgressView", "show", "show_error", "show_interrupt", "show_json", "show_lines", "show_list", "show_table"]
+__all__ = [
+    "ProgressView",
+    "show",
+    "show_error",
+    "show_interrupt",
+    "show_json",
+    "show_lines",
+    "show_list",
+    "show_note",
+    "show_table",
+]
 
 PLAIN_EVERY_S = 10.0
 
@@ -57,19 +67,27 @@ def show_list(rows: Sequence[tuple[str, str]]) -> None:
 def show_lines(heading: str, detail: str, cure: str) -> None:
     """Write one finding: a marked-up heading and its plain detail, then the cure on a line of its own."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{heading} {escape(detail)}".rstrip())
+    console.print(f"{heading} {_safe(detail)}".rstrip())
     if cure:
-        console.print(f"     [green]cure[/] {escape(cure)}")
+        console.print(f"     [green]cure[/] {_safe(cure)}")
+
+
+def show_note(text: str, details: Sequence[str]) -> None:
+    """Write something worth knowing to standard error, its details indented below."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"[yellow]note:[/] {_safe(text)}")
+    for detail in details:
+        console.print(f"  {_safe(detail)}")
 
 
 def show_error(error: UserError) -> None:
     """Explain a mistake the user can mend: value, place, cure."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"[bold red]error:[/] {escape(error.problem)}")
+    console.print(f"[bold red]error:[/] {_safe(error.problem)}")
     if error.where:
-        console.print(f"  [dim]where[/] {escape(error.where)}")
+        console.print(f"  [dim]where[/] {_safe(error.where)}")
     if error.cure:
-        console.print(f"  [green]cure[/]  {escape(error.cure)}")
+        console.print(f"  [green]cure[/]  {_safe(error.cure)}")
 
 
 def show_interrupt() -> None:
@@ -139,6 +157,11 @@ class ProgressView:
                 f"[bold]{escape(step.task)}[/]", bar, f"{step.done}/{step.total} {step.unit}", self._pace(step), facts
             )
         return table
+
+
+def _safe(text: str) -> str:
+    """Escape markup, and bytes of file names that are no text."""
+    return escape(text.encode("utf-8", "backslashreplace").decode())
 
 
 def _figure(value: float | int | str) -> str:
