@@ -25,6 +25,7 @@ from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape, Method
 from resight.trainers.optim import make_optimizer
+from resight.trainers.source import package_folder
 
 __all__ = ["Job", "TrainData", "make_job", "resume_job"]
 
@@ -120,6 +121,7 @@ def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, contex
         threads=torch.get_num_threads(),
         host=socket.gethostname(),
         pid=os.getpid(),
+        code=str(package_folder()),
         parameters=_size(job.moving.models),
         without_gradient=list(idle),
     )
