@@ -14,7 +14,7 @@ from typing import Final
 
 from resight.cluster.errors import UserError
 
-__all__ = ["explained", "writing"]
+__all__ = ["explained", "no_room", "writing"]
 
 _WRITABLE: Final = "choose a folder that you may write to, or change its permissions"
 _ROOM: Final = "free some disk space and start the same command again, or choose a folder on another disk"
@@ -33,6 +33,7 @@ _CURES: Final = {
     errno.EIO: "the disk or the network behind it fails: see the system's log, and choose another disk",
     errno.ESTALE: "the shared file system lost this folder: mount it again",
 }
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
@@ -49,8 +50,13 @@ def writing(what: str, folder: Path | str) -> Generator[None]:
         raise UserError(
             f"could not write {what}: {error.strerror or error}",
             where=str(folder),
-            cure=_CURES.get(error.errno or 0, "check the disk"),
+            cure=_CURES.get(error.errno or 0, "check the disk, or choose another folder"),
         ) from error
+
+
+def no_room(error: BaseException) -> bool:
+    """Tell whether a disk had no room for a file: nobody's fault but the disk's, and the same for every other file."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def explained(error: OSError) -> UserError | None:

@@ -21,10 +21,10 @@ _SHOWN = 5
 
 def show_checks(checks: Sequence[Check]) -> None:
     """List checks, each with its cure when it is not ok."""
+    longest = max(len(check.name) for check in checks)
     for check in checks:
-        show_lines(
-            f"{_MARK[check.status]} [bold]{check.name}[/]", check.detail, check.cure if check.status != "ok" else ""
-        )
+        cure = check.cure if check.status != "ok" else ""
+        show_lines(_MARK[check.status], check.name.ljust(longest), check.detail, cure)
 
 
 def show_data_report(report: Mapping[str, Any]) -> None:
@@ -38,9 +38,9 @@ def show_data_report(report: Mapping[str, Any]) -> None:
     show_table(f"{report['dataset']}, {report['images']} images", columns, rows)
     for kind, mark in (("warnings", _MARK["warn"]), ("problems", _MARK["fail"])):
         for finding in report[kind]:
-            show_lines(mark, f"{finding['message']}: {', '.join(finding['examples'])}", "")
+            show_lines(mark, "", f"{finding['message']}: {', '.join(finding['examples'])}", "")
     if not report["problems"]:
-        show_lines(_MARK["ok"], "no problems found", "")
+        show_lines(_MARK["ok"], "", "no problems found", "")
 
 
 def show_left_out(card: "DatasetCard") -> None:

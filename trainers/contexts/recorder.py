@@ -41,8 +41,8 @@ class Recorder:
         self._keep_last = keep_last
         self.checkpoint = run.latest()
         self.swept = checkpoints.sweep(run.checkpoints) if rank == 0 else []
-        self._events = EventWriter(run.events_file(rank), attempt=run.attempts() + 1, rank=rank)
         step = checkpoints.read_position(self.checkpoint).step if self.checkpoint else 0
+        self._events = EventWriter(run.events_file(rank), attempt=run.attempts() + 1, rank=rank)
         self._trackers = Trackers([TensorBoard(run.tensorboard, step=step), *trackers] if rank == 0 else [])
 
     def __enter__(self) -> Self:
