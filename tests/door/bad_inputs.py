@@ -283,6 +283,13 @@ ERRORS = [
         cure="use another --out",
     ),
     Row(
+        name="a path that is too long",
+        words=lambda w: w.train(w.data, out=w.here / ("long" * 80)),
+        value="File name too long",
+        place="longlonglong",
+        cure="choose a shorter path",
+    ),
+    Row(
         name="a full disk, packing",
         words=s.pack_on_a_full_disk,
         value="No space left on device",
