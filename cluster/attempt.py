@@ -2,13 +2,15 @@
 
 The same function runs in this process, in a thread and in a Ray actor, so the three cannot differ. What the work raises
 becomes the attempt's reason, as text: it travels between processes whatever the exception was, and one bad unit cannot
-stop the rest. What *publishing* raises is raised: a full disk or a read-only folder is not the unit's fault.
+stop the rest. What *publishing* raises is raised: a full disk or a read-only folder is not the unit's fault; nor is a
+scratch folder without room.
 """
 
 import traceback
 from dataclasses import dataclass
 
 from resight.cluster.commits import Commit, describe, publish
+from resight.cluster.refusal import no_room, writing
 from resight.cluster.scratch import scratch_folder
 from resight.cluster.storage import Storage
 from resight.cluster.units import Unit, Work
@@ -47,13 +49,16 @@ def make(work: Work, task: Task, storage: Storage) -> Outcome:
     """Attempt a unit.
 
     Raises:
-        UserError: when what was made cannot be published.
+        UserError: when what was made cannot be published, or scratch has no room.
     """
     with scratch_folder() as scratch:
         try:
             made = work(task.unit, scratch)
             ours = describe(task.unit, made, fingerprint=work.fingerprint, attempt=task.attempt)
-        except Exception as error:  # noqa: BLE001 - the border between the pool and whatever work it is given
+        except Exception as error:
+            if no_room(error):
+                with writing(f"a scratch copy of {task.unit.name!r}", scratch.parent):
+                    raise
             return Outcome(task=task, reason=reason_of(error))
         first = publish(storage, task.unit, made, ours)
     return Outcome(task=task, commit=first, differs=first.files != ours.files)

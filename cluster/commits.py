@@ -92,13 +92,10 @@ def check_settings(storage: Storage, record: Commit, unit: Unit, fingerprint: st
     Raises:
         UserError: naming what is there, what was asked for, and the settings that differ.
     """
-    wanted = spec_hash(unit, fingerprint)
-    if record.spec_hash == wanted:
+    if record.spec_hash == spec_hash(unit, fingerprint):
         return
-    there, asked = record.spec_hash[:12], wanted[:12]
     raise UserError(
-        f"{unit.name!r} is already published with other settings ({there}, asked for {asked}): "
-        + _difference(record, unit, fingerprint),
+        f"{unit.name!r} is already published with other settings: " + _difference(record, unit, fingerprint),
         where=storage.url,
         cure="choose another folder, or delete this one",
     )
@@ -108,7 +105,12 @@ def _difference(record: Commit, unit: Unit, fingerprint: str) -> str:
     there = {**record.settings, "made by": record.fingerprint}
     asked = {**settings_of(unit), "made by": fingerprint}
     keys = [key for key in sorted(there.keys() | asked.keys()) if there.get(key) != asked.get(key)]
-    return "; ".join(f"{key} is {there.get(key, 'absent')}, asked for {asked.get(key, 'absent')}" for key in keys)
+    return "; ".join(_differs(key, there.get(key, "absent"), asked.get(key, "absent")) for key in keys)
+
+
+def _differs(key: str, there: str, asked: str) -> str:
+    long = there.startswith("sha256:") and asked.startswith("sha256:")
+    return f"other {key}" if long else f"{key} is {there}, asked for {asked}"
 
 
 def describe(unit: Unit, made: Made, *, fingerprint: str, attempt: int) -> Commit:

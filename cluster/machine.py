@@ -85,7 +85,9 @@ def check_folder(folder: Path) -> Check:
         replaced = storage.read(key) == b"2" and not storage.publish(b"3", key, exclusive=True)
         storage.delete(key)
     except UserError as error:
-        return Check(name="folder", status="fail", detail=error.problem, cure=error.cure)
+        reason = error.problem.rpartition(": ")[2]
+        detail = f"{folder} cannot be written to: {reason}"
+        return Check(name="folder", status="fail", detail=detail, cure=error.cure)
     except OSError as error:
         return Check(name="folder", status="fail", detail=f"{folder}: {error.strerror}", cure="choose another folder")
     if not replaced:

@@ -6,37 +6,21 @@ to disk, renames it and flushes the folder, so that a power cut cannot leave a n
 start with `.tmp-`, are never listed, and are safe to delete when old.
 """
 
-import errno
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from resight.cluster.errors import UserError
+from resight.cluster.refusal import writing
 
 __all__ = ["LocalStorage", "Storage", "open_storage"]
 
 _TMP = ".tmp-"
 _COPY_BYTES = 1 << 20
-_WRITABLE = "choose a writable folder"
-_ROOM = "free some disk space, or choose another folder"
-_CURES = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EFBIG: "raise the file size limit (ulimit -f)",
-    errno.EROFS: _WRITABLE,
-    errno.EACCES: _WRITABLE,
-    errno.EPERM: "choose a folder on a file system with hard links, and one you may write to",
-    errno.EEXIST: "a file stands where a folder is needed: move it away",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it away",
-    errno.EISDIR: "a folder stands where a file is needed: move it away",
-    errno.EMFILE: "raise the open file limit (ulimit -n)",
-    errno.ENAMETOOLONG: "choose a shorter path",
-}
 
 
 class Storage(Protocol):
@@ -161,7 +145,7 @@ class LocalStorage:
     def _publish(self, key: str, write: Callable[[BinaryIO], object], place: Callable[[Path, Path], bool]) -> bool:
         target = self._path(key)
         temporary = target.with_name(f"{_TMP}{uuid.uuid4().hex}")
-        with _explained(self.root, key):
+        with writing(repr(key), self.root):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("wb") as file:
@@ -204,19 +188,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _explained(root: Path, key: str) -> Generator[None]:
-    """Turn what the file system says while publishing into a UserError that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"could not publish {key!r}: {error.strerror}",
-            where=str(root),
-            cure=_CURES.get(error.errno or 0, "check the disk"),
-        ) from error
 
 
 def open_storage(url: str | Path) -> Storage:

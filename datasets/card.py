@@ -70,7 +70,7 @@ def card_from_json(data: bytes, *, where: str) -> DatasetCard:
     Raises:
         UserError: for what is not a card, or one of a newer version of this program.
     """
-    again = "make the data set again"
+    again = "delete this file and start the command that made the data set again: finished shards are kept"
     try:
         values: Any = json.loads(data)
     except ValueError as error:

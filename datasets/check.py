@@ -17,6 +17,7 @@ import numpy as np
 
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Progress, Step, silent
+from resight.cluster.words import counted
 from resight.datasets.dataset import Dataset
 from resight.datasets.index import Index
 from resight.datasets.publish import count_splits
@@ -106,11 +107,11 @@ def check(dataset: Dataset, *, threads: int = 4, progress: Progress = silent) ->
 
 
 _SENTENCES: Final = {
-    "missing": "shards are missing or have the wrong size",
-    "checksum": "shards fail their checksum",
-    "bytes": "images fail their checksum",
-    "undecodable": "members cannot be decoded",
-    "size": "images do not have the size the index says",
+    "missing": "[shard is|shards are] missing or [has|have] the wrong size",
+    "checksum": "[shard fails its|shards fail their] checksum",
+    "bytes": "[image fails its|images fail their] checksum",
+    "undecodable": "[member|members] cannot be decoded",
+    "size": "[image does|images do] not have the size the index says",
 }
 
 
@@ -156,31 +157,31 @@ def _finding(kind: str, sentence: str, examples: Sequence[object] | np.ndarray) 
     """Yield a finding, or nothing when there are no cases."""
     if len(examples):
         shown = tuple(str(example) for example in examples[:_SHOWN])
-        yield Finding(kind=kind, message=f"{len(examples)} {sentence}", count=len(examples), examples=shown)
+        yield Finding(kind=kind, message=counted(len(examples), sentence), count=len(examples), examples=shown)
 
 
 def _counts_differ(dataset: Dataset) -> Iterator[Finding]:
     counted = count_splits(dataset.index)
     differ = [split for split in counted if counted[split] != dataset.card.counts.get(split)]
-    yield from _finding("counts", "splits do not have the counts that dataset.json states", differ)
+    yield from _finding("counts", "[split does|splits do] not have the counts that dataset.json states", differ)
 
 
 def _quarantined(dataset: Dataset) -> Iterator[Finding]:
     left_out = [f"{member['key']}: {member['reason']}" for member in dataset.card.quarantined]
-    yield from _finding("quarantined", "images were left out when it was made", left_out)
+    yield from _finding("quarantined", "[image was|images were] left out when it was made", left_out)
 
 
 def judge_index(index: Index) -> tuple[list[Finding], list[Finding]]:
     """Return (problems, warnings) that the labels and checksums alone show."""
     people = {side: _people(index, splits) for side, splits in _SIDES.items()}
     both = np.intersect1d(people["train"], people["test"])
-    problems = [*_finding("identities", "identities are both trained and tested", both), *_leaks(index)]
+    problems = [*_finding("identities", "[identity is|identities are] both trained and tested", both), *_leaks(index)]
     warnings = [
-        *_finding("duplicates", "images occur more than once within a split", _duplicates(index)),
-        *_finding("validation", "validation identities are trained too", _val_overlap(index)),
-        *_finding("unanswerable", "queries have no match under another camera", _unanswerable(index)),
-        *_finding("single", "trained identities have a single image", _single(index)),
-        *_finding("unlabelled", "images of people have no identity", _nameless(index)),
+        *_finding("duplicates", "[image occurs|images occur] more than once within a split", _duplicates(index)),
+        *_finding("validation", "validation [identity is|identities are] trained too", _val_overlap(index)),
+        *_finding("unanswerable", "[query has|queries have] no match under another camera", _unanswerable(index)),
+        *_finding("single", "trained [identity has|identities have] a single image", _single(index)),
+        *_finding("unlabelled", "[image|images] of people [has|have] no identity", _nameless(index)),
     ]
     return problems, warnings
 
@@ -201,7 +202,7 @@ def _val_overlap(index: Index) -> np.ndarray:
 def _leaks(index: Index) -> Iterator[Finding]:
     train, test = (index.select(split=splits) for splits in _SIDES.values())
     shared = np.isin(index.sha256[test].astype(str), index.sha256[train].astype(str))
-    yield from _finding("leaks", "test images are also among the training images", index.key[test[shared]])
+    yield from _finding("leaks", "test [image is|images are] also among the training images", index.key[test[shared]])
 
 
 def _duplicates(index: Index) -> np.ndarray:

@@ -191,13 +191,17 @@ def _reopen(path: str, verify: bool, max_pixels: int) -> Dataset:
 
 
 def _not_there(storage: Storage) -> UserError:
+    if not Path(storage.url).is_dir():
+        what = "a file, not a folder" if Path(storage.url).exists() else "not there"
+        cure = "check the path; `resight render` and `resight pack` make data sets"
+        return UserError(f"this data set is {what}", where=storage.url, cure=cure)
     inner = [key.removesuffix(f"/{CARD_KEY}") for key in _cards_below(storage)]
     if inner:
         cure = f"open one of the data sets inside it: {', '.join(inner[:6])}"
     elif storage.list("_commits/"):
         cure = "it was never finished: start the command that makes it again, finished shards are kept"
     else:
-        cure = "make one with `resight render` or `resight data pack`, and give the folder it was written to"
+        cure = "make one with `resight render` or `resight pack`, and give the folder it was written to"
     return UserError("this folder is not a data set: it has no dataset.json", where=storage.url, cure=cure)
 
 

@@ -10,6 +10,7 @@ Source: design of this project.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -23,6 +24,7 @@ from resight.cluster.errors import UserError, did_you_mean
 from resight.cluster.pool import InProcess, Made, PoolBackend, Unit, run_pool
 from resight.cluster.progress import Progress, silent
 from resight.cluster.storage import Storage, open_storage
+from resight.cluster.words import counted
 from resight.datasets.card import DatasetCard
 from resight.datasets.decode import MAX_PIXELS, Undecodable, decode, kind_of
 from resight.datasets.publish import publish_dataset
@@ -134,7 +136,7 @@ def pack(
     name = config.name or reader.name
     work = PackWork(scan.root, config.max_pixels)
     result = run_pool(work, plan_units(scan, config), storage, backend=backend, progress=progress, task=f"pack {name}")
-    _check_bad(result.commits, int(config.max_bad_share * len(scan.sources)), scan.root, storage)
+    _check_bad(result.commits, len(scan.sources), config.max_bad_share, scan.root, storage)
     licence = config.licence or reader.licence
     return publish_dataset(storage, result, name=name, licence=licence, made_by=_made_by(reader, scan, config))
 
@@ -165,20 +167,22 @@ def _reader(reader: str | Reader) -> Reader:
     return READERS[reader]
 
 
-def _check_bad(commits: Sequence[Commit], allowed: int, root: Path, storage: Storage) -> None:
+def _check_bad(commits: Sequence[Commit], images: int, share: float, root: Path, storage: Storage) -> None:
     """Stop when too much was left out; shards with gaps are withdrawn, so that mended files are read again."""
     gaps = [commit for commit in commits if commit.facts["quarantined"]]
     bad: list[Mapping[str, Any]] = [member for commit in gaps for member in commit.facts["quarantined"]]
+    allowed = int(share * images + 1e-9)
     if len(bad) <= allowed:
         return
     for commit in gaps:
         storage.delete(commit_key(commit.name))
-    shown = "".join(f"\n  {member['origin']!a}: {member['reason']}" for member in bad[:_SHOWN])
+    shown = "".join(f"\n  {member['origin']!r}: {member['reason']}" for member in bad[:_SHOWN])
     more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    enough = math.ceil(1000 * len(bad) / images) / 1000
     raise UserError(
-        f"{len(bad)} images cannot be used, {allowed} would be allowed:{shown}{more}",
+        f"{counted(len(bad), '[image|images]')} of {images:,} cannot be used, {allowed} would be allowed:{shown}{more}",
         where=str(root),
-        cure="mend or remove them and start again, or raise max_bad_share",
+        cure=f"mend or remove them and start again, or leave them out with --max-bad-share {enough:g}",
     )
 
 

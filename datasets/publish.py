@@ -60,12 +60,15 @@ def publish_dataset(
     """
     _complete(result, storage)
     plan = plan_of(result.commits)
-    if storage.exists(CARD_KEY):
-        return _settled(storage, plan, name, licence)
+    settled = _settled(storage, plan, name, licence) if storage.exists(CARD_KEY) else None
+    if settled is not None and _index_is_whole(storage, settled):
+        return settled
     shards = [commit for commit in result.commits if commit.files]
     table = _gather(storage, shards)
     data = _parquet(table)
     storage.publish(data, INDEX_KEY)
+    if settled is not None:
+        return settled
     left_out = [*quarantined, *(member for c in result.commits for member in c.facts.get("quarantined", ()))]
     card = DatasetCard(
         name=name,
@@ -130,6 +133,13 @@ def _settled(storage: Storage, plan: str, name: str, licence: str) -> DatasetCar
     other = ", ".join(what for what, a, b in zip(names, asked, there, strict=True) if a != b)
     problem = f"a data set with other {other} is already published here ({card.name!r})"
     raise UserError(problem, where=storage.url, cure="choose another folder, or delete this one")
+
+
+def _index_is_whole(storage: Storage, card: DatasetCard) -> bool:
+    """Tell whether the published index is the one the card names; one that a disk lost is made again from its rows."""
+    if not storage.exists(INDEX_KEY):
+        return False
+    return hashlib.sha256(storage.read(INDEX_KEY)).hexdigest() == card.index["sha256"]
 
 
 def _gather(storage: Storage, commits: Sequence[Commit]) -> Table:

@@ -4,22 +4,27 @@ Only arranges words and figures; `resight/terminal.py` puts them on the screen.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resight.cluster.doctor import Check
-from resight.terminal import show, show_lines, show_table
+from resight.cluster.words import counted
+from resight.terminal import show, show_lines, show_note, show_table
 
-__all__ = ["show_checks", "show_data_report", "show_metrics", "show_verdict"]
+if TYPE_CHECKING:
+    from resight.datasets.card import DatasetCard
+
+__all__ = ["show_checks", "show_data_report", "show_left_out", "show_metrics", "show_verdict"]
 
 _MARK = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+_SHOWN = 5
 
 
 def show_checks(checks: Sequence[Check]) -> None:
     """List checks, each with its cure when it is not ok."""
+    longest = max(len(check.name) for check in checks)
     for check in checks:
-        show_lines(
-            f"{_MARK[check.status]} [bold]{check.name}[/]", check.detail, check.cure if check.status != "ok" else ""
-        )
+        cure = check.cure if check.status != "ok" else ""
+        show_lines(_MARK[check.status], check.name.ljust(longest), check.detail, cure)
 
 
 def show_data_report(report: Mapping[str, Any]) -> None:
@@ -33,9 +38,20 @@ def show_data_report(report: Mapping[str, Any]) -> None:
     show_table(f"{report['dataset']}, {report['images']} images", columns, rows)
     for kind, mark in (("warnings", _MARK["warn"]), ("problems", _MARK["fail"])):
         for finding in report[kind]:
-            show_lines(mark, f"{finding['message']}: {', '.join(finding['examples'])}", "")
+            show_lines(mark, "", f"{finding['message']}: {', '.join(finding['examples'])}", "")
     if not report["problems"]:
-        show_lines(_MARK["ok"], "no problems found", "")
+        show_lines(_MARK["ok"], "", "no problems found", "")
+
+
+def show_left_out(card: "DatasetCard") -> None:
+    """Say on standard error what packing left out or set aside, with the reasons."""
+    bad = card.quarantined
+    if bad:
+        reasons = [f"{member['origin']!r}: {member['reason']}" for member in bad[:_SHOWN]]
+        more = [f"and {len(bad) - _SHOWN} more, listed in dataset.json"] if len(bad) > _SHOWN else []
+        show_note(counted(len(bad), "[image|images] left out"), reasons + more)
+    for note in card.made_by.get("notes", ()):
+        show_note(note, ())
 
 
 def show_metrics(evaluation: Mapping[str, Any]) -> None:

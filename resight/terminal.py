@@ -5,6 +5,7 @@ progress is one live table, elsewhere (logs, CI) one plain line every few second
 """
 
 import json
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -16,11 +17,22 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Step
 
-__all__ = ["ProgressView", "show", "show_error", "show_interrupt", "show_json", "show_lines", "show_list", "show_table"]
+__all__ = [
+    "ProgressView",
+    "show",
+    "show_error",
+    "show_interrupt",
+    "show_json",
+    "show_lines",
+    "show_list",
+    "show_note",
+    "show_table",
+]
 
 PLAIN_EVERY_S = 10.0
 
@@ -54,22 +66,28 @@ def show_list(rows: Sequence[tuple[str, str]]) -> None:
     Console(highlight=False).print(table)
 
 
-def show_lines(heading: str, detail: str, cure: str) -> None:
-    """Write one finding: a marked-up heading and its plain detail, then the cure on a line of its own."""
+def show_lines(mark: str, name: str, detail: str, cure: str) -> None:
+    """Write one finding: a marked-up mark, its name and plain detail, then the cure on a line of its own."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{heading} {escape(detail)}".rstrip())
+    _paragraph(console, f"{mark} [bold]{escape(name)}[/] " if name else f"{mark} ", detail)
     if cure:
-        console.print(f"     [green]cure[/] {escape(cure)}")
+        _paragraph(console, "     [green]cure[/] ", cure)
+
+
+def show_note(text: str, details: Sequence[str]) -> None:
+    """Write something worth knowing to standard error, its details indented below."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    _paragraph(console, "[yellow]note:[/] ", "\n  ".join([text, *details]))
 
 
 def show_error(error: UserError) -> None:
     """Explain a mistake the user can mend: value, place, cure."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"[bold red]error:[/] {escape(error.problem)}")
+    _paragraph(console, "[bold red]error:[/] ", error.problem)
     if error.where:
-        console.print(f"  [dim]where[/] {escape(error.where)}")
+        _paragraph(console, "  [dim]where[/] ", error.where)
     if error.cure:
-        console.print(f"  [green]cure[/]  {escape(error.cure)}")
+        _paragraph(console, "  [green]cure[/]  ", error.cure)
 
 
 def show_interrupt() -> None:
@@ -90,10 +108,7 @@ class ProgressView:
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        """Start drawing when there is a terminal to draw on."""
-        if self._console.is_terminal and not self._quiet:
-            self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._table)
-            self._live.__enter__()
+        """Begin; the table is drawn from the first step on, so that an early error has the screen for itself."""
         return self
 
     def __exit__(
@@ -111,6 +126,9 @@ class ProgressView:
         finished = step.done >= step.total
         if finished:
             self._ended.setdefault(step.task, now)
+        if self._console.is_terminal and not self._quiet and self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._table)
+            self._live.__enter__()
         if self._quiet or self._live is not None:
             return
         newly_finished = finished and self._said.get(step.task, 0.0) != float("inf")
@@ -139,6 +157,27 @@ class ProgressView:
                 f"[bold]{escape(step.task)}[/]", bar, f"{step.done}/{step.total} {step.unit}", self._pace(step), facts
             )
         return table
+
+
+def _paragraph(console: Console, label: str, text: str) -> None:
+    """Write a label and its text: wrapped between words under the text on a terminal, unbroken everywhere else."""
+    first, *rest = text.split("\n")
+    if console.is_terminal:
+        indent = Text.from_markup(label).cell_len
+        first = _wrapped(first, console.width, " " * indent)[indent:]
+        rest = [_wrapped(line, console.width, "  ") for line in rest]
+    console.print(label + _safe("\n".join([first, *rest])))
+
+
+def _wrapped(line: str, width: int, indent: str) -> str:
+    """Indent a line and break it between words; paths and options stay whole, so that they can be copied."""
+    wrapper = textwrap.TextWrapper(width, indent, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(line.strip())
+
+
+def _safe(text: str) -> str:
+    """Escape markup, and bytes of file names that are no text."""
+    return escape(text.encode("utf-8", "backslashreplace").decode())
 
 
 def _figure(value: float | int | str) -> str:

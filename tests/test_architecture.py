@@ -2,7 +2,6 @@
 
 import ast
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from resight.cluster.session import Session
+from tests.checkout import check_out
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("cluster", "datasets", "rendering", "trainers", "tuning", "resight")
@@ -150,13 +150,7 @@ def test_every_module_says_what_it_is() -> None:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tree as git would check it out, links included, with this machine's environment linked in."""
-    target = tmp_path_factory.mktemp("tree") / "resight"
-    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    for name in names:
-        if (ROOT / name).exists() or (ROOT / name).is_symlink():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    target = check_out(tmp_path_factory.mktemp("tree") / "resight")
     (target / ".venv").symlink_to(Path(sys.prefix))
     return target
 

@@ -11,6 +11,7 @@ Source: design of this project.
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from resight.cluster.errors import UserError
+from resight.cluster.refusal import writing
 from resight.trainers.optimizer_tensors import pack, unpack
 
 __all__ = [
@@ -35,6 +38,7 @@ _MANIFEST: Final = "manifest.json"
 _STATE: Final = "state.json"
 _TMP: Final = ".tmp-"
 _FORMAT: Final = 1
+_OS_ERROR: Final = re.compile(r"os error (\d+)")
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -82,23 +86,36 @@ def save(folder: Path, moving: Moving, position: Position, facts: Mapping[str, A
     Returns:
         The committed checkpoint; one of the same position is replaced.
     """
+    with writing(f"checkpoint {position.name}", folder):
+        return _save(folder, moving, position, facts)
+
+
+def _save(folder: Path, moving: Moving, position: Position, facts: Mapping[str, Any]) -> Path:
     making = folder / f"{_TMP}{uuid.uuid4().hex}"
     making.mkdir(parents=True)
+    try:
+        _fill(making, moving, position, facts)
+        target = folder / position.name
+        _remove(target)
+        making.rename(target)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)  # half a checkpoint would keep a full disk full
+        raise
+    _flush(folder)
+    return target
+
+
+def _fill(making: Path, moving: Moving, position: Position, facts: Mapping[str, Any]) -> None:
     tensors, settings = pack(moving.optimizer, moving.models)
     tensors |= {f"state/{name}": value for name, value in moving.state.items()}
-    save_file(_owned(moving.models.state_dict()), making / "model.safetensors")
-    save_file(_owned({**tensors, "generator": torch.get_rng_state()}), making / "optim.safetensors")
+    _save_tensors(_owned(moving.models.state_dict()), making / "model.safetensors")
+    _save_tensors(_owned({**tensors, "generator": torch.get_rng_state()}), making / "optim.safetensors")
     _write_json(making / _STATE, {**facts, "position": asdict(position), "optimizer": settings})
     files = {path.name: _seal(path) for path in sorted(making.iterdir())}
     for name in files:
         _flush(making / name)
     _write_json(making / _MANIFEST, {"format": _FORMAT, "position": asdict(position), "files": files})
     _flush(making / _MANIFEST)
-    target = folder / position.name
-    _remove(target)
-    making.rename(target)
-    _flush(folder)
-    return target
 
 
 def load(checkpoint: Path, moving: Moving) -> None:
@@ -178,6 +195,16 @@ def sweep(folder: Path) -> list[str]:
     return [path.name for path in leftovers]
 
 
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        number = _OS_ERROR.search(str(error))  # safetensors tells what the system said in its text only
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
 def _owned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy to memory that nothing else shares, as safetensors wants it."""
     return {
@@ -190,7 +217,7 @@ def _damaged(path: Path) -> UserError:
     return UserError(
         f"checkpoint file {path.name!r} is missing or was changed after it was written",
         where=str(path),
-        cure=f"delete {path.parent} to go on from the checkpoint before it",
+        cure=f"delete {path.parent} to go on from the checkpoint before it, or from the beginning if it was the first",
     )
 
 

@@ -23,17 +23,17 @@ def require(held: bool, problem: str, *, where: str, cure: str = "") -> None:
 
 def at_least(field: str, value: float, low: float) -> None:
     """Hold `value` >= `low`; not-a-number fails too."""
-    require(value >= low, f"{field} is {value}: it must be at least {low}", where=field)
+    require(value >= low, f"{field} is {value}", where=field, cure=f"use {low} or more")
 
 
 def above(field: str, value: float, low: float) -> None:
     """Hold `value` > `low`; not-a-number fails too."""
-    require(value > low, f"{field} is {value}: it must be above {low}", where=field)
+    require(value > low, f"{field} is {value}", where=field, cure=f"use a value above {low}")
 
 
 def within(field: str, value: float, low: float, high: float) -> None:
     """Hold `low` <= `value` <= `high`; not-a-number fails too."""
-    require(low <= value <= high, f"{field} is {value}: it must lie between {low} and {high}", where=field)
+    require(low <= value <= high, f"{field} is {value}", where=field, cure=f"use a value between {low} and {high}")
 
 
 def of_kind(field: str, value: object, kind: type[T]) -> T:
@@ -49,4 +49,4 @@ def of_kind(field: str, value: object, kind: type[T]) -> T:
 def increasing(field: str, values: Sequence[float]) -> None:
     """Hold that each value is larger than the one before."""
     ordered = all(a < b for a, b in pairwise(values))
-    require(ordered, f"{field} is {tuple(values)}: each entry must be larger than the one before", where=field)
+    require(ordered, f"{field} is {tuple(values)}", where=field, cure="make each entry larger than the one before")

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, threads, commit and command line, with secrets left out.
+"""What a run ran on: versions, machine, threads, code, commit and command line, with secrets left out.
 
 Only named environment variables are kept, and values of arguments that look like secrets are blanked: this file ends up
 in reports that people share.
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+
+from resight.trainers.source import package_folder, source_sha256
 
 __all__ = ["environment", "without_secrets"]
 
@@ -43,6 +45,7 @@ def environment(*, workers: int, backend: str) -> dict[str, Any]:
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "workers": workers,
         "backend": backend,
+        "code": {"path": str(package_folder()), "sha256": source_sha256()},
         "commit": _commit(),
         "command": without_secrets(sys.argv),
     }

@@ -23,6 +23,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resight.cluster.refusal import writing
+
 __all__ = ["EventWriter", "curve", "write_metrics"]
 
 
@@ -38,13 +40,19 @@ class EventWriter:
     def __init__(self, path: Path, *, attempt: int, rank: int) -> None:
         self.attempt = attempt
         self.rank = rank
-        _end_torn_line(path)
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._path = path
+        with writing(repr(path.name), path.parent):
+            _end_torn_line(path)
+            self._file = path.open("ab", buffering=0)
 
     def write(self, event: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Append one event, stamped with time, attempt and rank; return it. Numbers that are not finite become null."""
         record = {"event": event, "time": time.time(), "attempt": self.attempt, "rank": self.rank, **facts}
-        self._file.write(json.dumps(_finite(record), separators=(",", ":"), allow_nan=False) + "\n")
+        line = json.dumps(_finite(record), separators=(",", ":"), allow_nan=False) + "\n"
+        with writing(repr(self._path.name), self._path.parent):
+            rest = memoryview(line.encode())
+            while rest:  # a disk that fills up takes the first part of a line, then says so
+                rest = rest[self._file.write(rest) :]
         return record
 
     def close(self) -> None:
@@ -65,8 +73,9 @@ def write_metrics(events: Iterable[Mapping[str, Any]], path: Path) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: [row.get(name) for row in rows] for name in names})
     temporary = path.with_name(f".tmp-{path.name}")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with writing(repr(path.name), path.parent):
+        pq.write_table(table, temporary)
+        temporary.replace(path)
 
 
 def _flat(event: Mapping[str, Any]) -> dict[str, Any]:

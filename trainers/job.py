@@ -21,13 +21,14 @@ from resight.datasets.dataset import Dataset
 from resight.trainers import checkpoint as checkpoints
 from resight.trainers import schema
 from resight.trainers.checkpoint import Moving, Position
-from resight.trainers.config import Config, fingerprint, to_dict
+from resight.trainers.config import Config, diff, fingerprint, from_dict, to_dict
 from resight.trainers.contexts.context import RunContext
 from resight.trainers.engines.engine import Engine
 from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape, Method
 from resight.trainers.optim import make_optimizer
+from resight.trainers.source import package_folder
 from resight.trainers.speed import Speed, speed_of
 
 __all__ = ["Job", "TrainData", "make_job", "resume_job"]
@@ -137,6 +138,7 @@ def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, contex
         threads=torch.get_num_threads(),
         host=socket.gethostname(),
         pid=os.getpid(),
+        code=str(package_folder()),
         parameters=_size(job.moving.models),
         without_gradient=list(idle),
         **asdict(job.speed),
@@ -151,15 +153,29 @@ def _example(data: TrainData, engine: Engine) -> Batch:
 
 def _restore(job: Job, checkpoint: Path) -> Position:
     kept = checkpoints.read_state(checkpoint)
-    for name in ("fingerprint", "shape", "steps_per_epoch"):
+    if kept["fingerprint"] != job.facts["fingerprint"]:
+        changes = diff(from_dict(kept["config"]), from_dict(job.facts["config"]), placement=False)
+        raise _of_another(checkpoint, "configuration", changes)
+    for name in ("shape", "steps_per_epoch"):
         if kept[name] != job.facts[name]:
-            raise UserError(
-                f"the checkpoint was made with another {name}: {kept[name]}, now {job.facts[name]}",
-                where=str(checkpoint),
-                cure="use the configuration and data the run began with, or another --out",
-            )
+            raise _of_another(checkpoint, "data set", _changes(name, kept[name], job.facts[name]))
     checkpoints.load(checkpoint, job.moving)
     return checkpoints.read_position(checkpoint)
+
+
+def _changes(name: str, old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
+    if not isinstance(old, dict):
+        return {name: (old, new)}
+    return {key: (value, new.get(key)) for key, value in old.items() if new.get(key) != value}
+
+
+def _of_another(checkpoint: Path, what: str, changes: Mapping[str, tuple[Any, Any]]) -> UserError:
+    told = ", ".join(f"{name} was {old!r} and is {new!r}" for name, (old, new) in changes.items())
+    return UserError(
+        f"the checkpoint was made with another {what}: {told}",
+        where=str(checkpoint),
+        cure=f"use the {what} the run began with, or begin again in another --out",
+    )
 
 
 def _size(models: nn.Module) -> int:

@@ -15,13 +15,16 @@ Source: design of this project.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from resight.cluster.errors import UserError
+from resight.cluster.refusal import writing
 from resight.trainers import checkpoint as checkpoints
 from resight.trainers.config import Config, dump_yaml, load_yaml
 
 __all__ = ["RunFolder", "open_run"]
+
+_EVENT: Final = '{"event":'
 
 
 class RunFolder:
@@ -91,11 +94,12 @@ class RunFolder:
         return load_yaml(self.config_file)
 
     def events(self, rank: int = 0) -> Iterator[dict[str, Any]]:
-        """Yield a rank's events in order; a last line torn by a crash is left out."""
+        """Yield a rank's events in order; lines torn by a crash are left out; `UserError` for what is none."""
         path = self.events_file(rank)
         if path.is_file():
             with path.open(encoding="utf-8") as lines:
-                yield from (json.loads(line) for line in lines if line.endswith("}\n"))
+                found = (_event(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+                yield from (event for event in found if event is not None)
 
     def attempts(self) -> int:
         """Return how many times training was started here."""
@@ -131,9 +135,19 @@ def open_run(path: Path) -> RunFolder:
     return run
 
 
+def _event(line: str, where: str) -> dict[str, Any] | None:
+    if not line.startswith(_EVENT[: len(line.rstrip())]):
+        raise UserError(f"this line is not an event: {line[:40]!r}", where=where, cure="remove the line")
+    try:
+        return json.loads(line)
+    except ValueError:  # its writer was killed within the line
+        return None
+
+
 def _replace(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with writing(repr(path.name), path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".tmp-{path.name}")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)

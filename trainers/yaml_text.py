@@ -30,10 +30,21 @@ def read_yaml(text: str, *, where: str = "") -> Tree:
     try:
         tree = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader with one more check
     except yaml.YAMLError as error:
-        raise UserError(f"this is not readable YAML: {error}", where=where, cure="mend the file") from error
+        problem, place = _told(error)
+        raise UserError(
+            f"this is not readable YAML: {problem}", where=f"{where}{place}", cure="mend that line of the file"
+        ) from error
     if not isinstance(tree, dict):
         raise UserError("a config must be a mapping of fields", where=where, cure="start from a run's config.yaml")
     return tree
+
+
+def _told(error: yaml.YAMLError) -> tuple[str, str]:
+    """Return what is wrong, and ", line 2, column 1"; PyYAML's own text spreads both over many lines."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error).partition("\n")[0], ""
+    mark = error.problem_mark
+    return str(error.problem), f", line {mark.line + 1}, column {mark.column + 1}"
 
 
 def write_yaml(tree: Tree) -> str:

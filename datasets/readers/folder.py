@@ -61,10 +61,14 @@ class Folder:
             home, (rows, notes) = root.parent, read_csv(root)
         elif root.is_dir():
             home, (rows, notes) = root, _read_names(root)
+            if not rows:
+                seen = f": {'; '.join(notes)}" if notes else ""
+                raise UserError(f"this folder holds no crops{seen}", where=str(root), cure=_CURE)
         else:
             raise UserError("there is no such folder or CSV file", where=str(root), cure="check the path")
         sources, names = records_of(rows, test_share=self.test_share, where=str(root))
-        return finish_scan(home, sources, notes, cure=_CURE, names=names)
+        cure = _CURE if any(row.split is None for row in rows) else "give the crops to train on the split 'train'"
+        return finish_scan(home, sources, notes, cure=cure, names=names)
 
 
 def _read_names(root: Path) -> tuple[list[Row], list[str]]:
@@ -77,8 +81,8 @@ def _read_names(root: Path) -> tuple[list[Row], list[str]]:
         else:
             rows.append(row)
     images = [found for found in strange if found.looks_like_image]
-    notes = note_files(images, "images have names that say no identity")
-    return rows, notes + note_files([f for f in strange if not f.looks_like_image], "other files")
+    notes = note_files(images, "[image has a name that says|images have names that say] no identity")
+    return rows, notes + note_files([f for f in strange if not f.looks_like_image], "other [file|files]")
 
 
 def _row(found: Found) -> Row | None:

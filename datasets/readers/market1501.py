@@ -53,8 +53,8 @@ class Market1501:
                 else:
                     sources.append(source)
             images = [found for found in strange if found.looks_like_image]
-            notes += note_files(images, f"images in {folder}/ are not named as in Market-1501")
-            notes += note_files([f for f in strange if not f.looks_like_image], f"other files in {folder}/")
+            notes += note_files(images, f"[image|images] in {folder}/ [is|are] not named as in Market-1501")
+            notes += note_files([f for f in strange if not f.looks_like_image], f"other [file|files] in {folder}/")
         return finish_scan(home, sources, notes, cure=f"{_CURE}, with names such as 0002_c1s1_000451_03.jpg")
 
 
@@ -65,7 +65,8 @@ def _home(root: Path) -> Path:
             if missing:
                 raise UserError(f"the folder {missing[0]!r} is missing", where=str(home), cure=_CURE)
             return home
-    raise UserError("this is not the layout of Market-1501", where=str(root), cure=_CURE)
+    problem = "this is not the layout of Market-1501" if root.is_dir() else "there is no such folder"
+    raise UserError(problem, where=str(root), cure=_CURE)
 
 
 def _source(found: Found, folder: str, split: Split) -> Source | None:

@@ -108,7 +108,7 @@ def assign_splits(rows: Sequence[Row], *, test_share: float, where: str) -> list
     if given and len(given) < len(rows):
         row = next(row for row in rows if row.split is None)
         cure = "give every crop a split, or none"
-        raise UserError("some crops have a split and some have none", where=row.where or ascii(row.path), cure=cure)
+        raise UserError("some crops have a split and some have none", where=row.where or repr(row.path), cure=cure)
     if not given:
         tested = _tested({row.pid for row in rows if row.pid}, test_share, where)
         rows = [replace(row, split="test" if row.pid in tested else "train") for row in rows]
@@ -158,4 +158,4 @@ def _check_sides(rows: Iterable[Row]) -> None:
         if row.pid and side.setdefault(row.pid, here) != here:
             cure = "put all crops of a person on one side, or give people different names"
             problem = f"identity {row.pid!r} is both in train and in query or gallery"
-            raise UserError(problem, where=row.where or ascii(row.path), cure=cure)
+            raise UserError(problem, where=row.where or repr(row.path), cure=cure)

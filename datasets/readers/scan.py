@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from resight.cluster.errors import UserError
+from resight.cluster.words import counted
 from resight.datasets.records import Record
 
 __all__ = ["IMAGE_SUFFIXES", "Found", "Reader", "Scan", "Source", "files_below", "finish_scan", "note_files"]
@@ -118,11 +119,16 @@ def _walk(folder: Path, prefix: str, depth: int) -> Iterator[Found]:
 
 
 def note_files(files: Sequence[Found], what: str) -> list[str]:
-    """Return one sentence about files left aside, with up to three examples; none when there are none."""
+    """Return one sentence about files left aside, with up to three examples; none when there are none.
+
+    Args:
+        files: what is left aside.
+        what: the sentence, as `counted` takes it.
+    """
     if not files:
         return []
-    examples = ", ".join(ascii(found.path) for found in files[:3])
-    return [f"{len(files)} {what}, e.g. {examples}"]
+    examples = ", ".join(repr(found.path) for found in files[:3])
+    return [f"{counted(len(files), what)}, e.g. {examples}"]
 
 
 def finish_scan(
@@ -142,7 +148,7 @@ def finish_scan(
     notes = tuple(notes)
     twice = [key for key, count in Counter(s.record.key for s in ordered).items() if count > 1]
     if twice:
-        files = ", ".join(ascii(s.record.origin) for s in ordered if s.record.key == twice[0])
+        files = ", ".join(repr(s.record.origin) for s in ordered if s.record.key == twice[0])
         raise UserError(f"files would have the same key {twice[0]!r}: {files}", where=str(root), cure="rename one")
     if not any(s.record.split == "train" and s.record.role == "person" for s in ordered):
         seen = f" ({'; '.join(notes)})" if notes else ""

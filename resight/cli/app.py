@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, cast
 import tyro
 
 from resight.cluster.errors import UserError, did_you_mean
+from resight.cluster.refusal import explained
 from resight.terminal import show, show_error, show_interrupt, show_list
 
 __all__ = ["VERBS", "Verb", "parse", "run", "verb_class"]
@@ -89,6 +90,12 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        told = explained(error)
+        if told is None:
+            raise
+        show_error(told)
+        return 2
 
 
 @dataclass(frozen=True)

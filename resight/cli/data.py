@@ -62,6 +62,7 @@ class Sheet:
 
     def run(self) -> int:
         """Draw and write."""
+        from resight.cluster.storage import open_storage
         from resight.datasets.dataset import open_dataset
         from resight.datasets.sheet import contact_sheet, identity_rows, sheet_png
         from resight.terminal import show
@@ -69,7 +70,6 @@ class Sheet:
         dataset = open_dataset(self.path)
         rows = identity_rows(dataset, split=self.split, ids=self.ids, per_id=self.per_id)
         picture = contact_sheet(dataset, rows, columns=self.per_id, by="outfit")
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_bytes(sheet_png(picture))
+        open_storage(self.out.parent).publish(sheet_png(picture), self.out.name)
         show(str(self.out))
         return 0

@@ -46,11 +46,14 @@ class Pack:
         """Pack and publish."""
         from resight.cli.backends import pool_backend
         from resight.datasets.pack import PackConfig, pack
+        from resight.findings import show_left_out
         from resight.terminal import ProgressView, show, show_json
 
         with ProgressView(quiet=self.quiet) as view, pool_backend(self.backend, self.workers) as backend:
             config = PackConfig(max_bad_share=self.max_bad_share, name=self.name, licence=self.licence)
             card = pack(self.reader, self.root, self.out, config=config, backend=backend, progress=view)
+        if not self.quiet:
+            show_left_out(card)
         if self.json:
             show_json(asdict(card))
         else:

@@ -59,13 +59,14 @@ class Render:
 
     def _preview(self) -> int:
         """Write the contact sheets."""
+        from resight.cluster.storage import open_storage
         from resight.datasets.sheet import sheet_png
         from resight.rendering.preview import contact_sheet
         from resight.terminal import show
 
-        self.out.mkdir(parents=True, exist_ok=True)
+        storage = open_storage(self.out)
         for split in self.splits:
-            path = self.out / f"{split}.png"
-            path.write_bytes(sheet_png(contact_sheet(self.world, seed=self.seed, split=split)))
-            show(str(path))
+            picture = contact_sheet(self.world, seed=self.seed, split=split)
+            storage.publish(sheet_png(picture), f"{split}.png")
+            show(str(self.out / f"{split}.png"))
         return 0

@@ -180,7 +180,7 @@ def test_what_cannot_be_published_is_the_units_fault(tmp_path: Path, work: Lazy,
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_folder_that_cannot_be_written_stops_the_pool(tmp_path: Path, backend: InProcess):
     (tmp_path / "shards").write_text("in the way")
-    with pytest.raises(UserError, match="could not publish"):
+    with pytest.raises(UserError, match="could not write"):
         run_pool(Digits(marks=tmp_path), units_of(0, 1, 2, 3), LocalStorage(tmp_path), backend=backend)
 
 

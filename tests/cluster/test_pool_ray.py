@@ -72,7 +72,7 @@ def test_actors_are_replaced_and_have_their_environment(tmp_path: Path, ray_clus
 
 def test_a_folder_that_cannot_be_written_stops_the_pool(tmp_path: Path, ray_cluster: Session):
     (tmp_path / "shards").write_text("in the way")
-    with pytest.raises(UserError, match="could not publish"):
+    with pytest.raises(UserError, match="could not write"):
         run_pool(Digits(marks=tmp_path), units_of(0, 1, 2), LocalStorage(tmp_path), backend=RayActors(workers=1))
 
 

@@ -119,7 +119,7 @@ def test_a_file_in_the_way_is_explained(tmp_path: Path):
     storage.publish(b"", "taken")
     with pytest.raises(UserError) as caught:
         storage.publish(b"", "taken/below")
-    assert "could not publish 'taken/below'" in caught.value.problem
+    assert "could not write 'taken/below'" in caught.value.problem
     assert "a file stands where a folder is needed" in caught.value.cure
 
 
@@ -161,14 +161,14 @@ def test_a_read_only_folder_is_explained(tmp_path: Path):
         folder.chmod(0o755)
     tmp_path.chmod(0o555)
     said = child(PUBLISH, str(tmp_path), "0", str(NOBODY))
-    assert "could not publish 'a': Permission denied" in said
+    assert "could not write 'a': Permission denied" in said
     assert f"where: {tmp_path}" in said
-    assert "choose a writable folder" in said
+    assert "choose a folder that you may write to" in said
 
 
 def test_a_file_size_limit_is_explained_and_leaves_nothing(tmp_path: Path):
     said = child(PUBLISH, str(tmp_path), "1000", "0")
-    assert "could not publish 'a': File too large" in said
+    assert "could not write 'a': File too large" in said
     assert "ulimit -f" in said
     assert os.listdir(tmp_path) == []
 

@@ -127,3 +127,17 @@ def test_unknown_fields_of_a_card_are_ignored(made: tuple[Storage, PoolResult]):
     card = publish(storage, result)
     values = json.loads(card_to_json(card)) | {"note": "added by hand"}
     assert card_from_json(json.dumps(values).encode(), where="x") == card
+
+
+def test_an_index_that_a_disk_lost_is_made_again(tmp_path: Path):
+    samples = crops("train", ids=2, per_id=2)
+    write_dataset(samples, tmp_path)
+    index, card = tmp_path / "index.parquet", (tmp_path / "dataset.json").read_bytes()
+    whole = index.read_bytes()
+    index.write_bytes(whole[: len(whole) // 2])
+    write_dataset(samples, tmp_path)
+    assert index.read_bytes() == whole
+    index.unlink()
+    write_dataset(samples, tmp_path)
+    assert index.read_bytes() == whole
+    assert (tmp_path / "dataset.json").read_bytes() == card

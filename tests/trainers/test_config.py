@@ -107,9 +107,9 @@ def test_overrides_are_read_by_type(path: str, text: Any, wanted: Any) -> None:
         ("schedule.milestones", [1, "x"], "schedule.milestones.1", "a whole number"),
         ("data.sources", "market1501", "data.sources", "a list"),
         ("optim", 3, "optim", "a mapping"),
-        ("run.epochs", 0, "run.epochs", "at least 1"),
+        ("run.epochs", 0, "run.epochs", "1 or more"),
         ("data.val_ids", 1.5, "data.val_ids", "between 0 and 0.9"),
-        ("engine.threads", 0, "engine.threads", "at least 1"),
+        ("engine.threads", 0, "engine.threads", "1 or more"),
         ("seed", -1, "seed", "between"),
     ],
 )

@@ -150,7 +150,7 @@ def test_other_data_is_refused_on_going_on(tmp_path: Path) -> None:
     config = toy_config()
     _, context = run(config, tmp_path, stop_at=1)
     again = NotedContext(tmp_path, start=context.saved[-1])
-    with pytest.raises(UserError, match="another steps_per_epoch: 3, now 4"):
+    with pytest.raises(UserError, match="another data set: steps_per_epoch was 3 and is 4"):
         fit(config, ToyData(config, steps=4), open_engine(config.engine, world=1), again)
 
 

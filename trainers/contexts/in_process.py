@@ -7,6 +7,8 @@ Source: design of this project.
 """
 
 import os
+import re
+import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 
+from resight.cluster.errors import UserError
 from resight.trainers.checkpoint import Position
 from resight.trainers.contexts.context import Notice, Write
 from resight.trainers.contexts.recorder import Recorder
@@ -24,6 +27,8 @@ from resight.trainers.contexts.recorder import Recorder
 __all__ = ["InProcess", "Place", "joined", "place"]
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_LOST: Final = re.compile(r"Connection (closed|reset) by peer|gloo/transport|remote process exited")
+"""How gloo and nccl tell that the other end is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,11 @@ def place() -> Place:
 
 @contextmanager
 def joined(where: Place, *, cuda: bool) -> Generator[None]:
-    """Belong to torchrun's process group inside the block; a process alone, or in a group already, needs none."""
+    """Belong to torchrun's process group inside the block; a process alone, or in a group already, needs none.
+
+    Raises:
+        UserError: when another rank is lost; which one, torchrun tells.
+    """
     if where.world == 1 or dist.is_initialized():
         yield
         return
@@ -62,6 +71,14 @@ def joined(where: Place, *, cuda: bool) -> Generator[None]:
     dist.init_process_group("nccl" if cuda else "gloo", rank=where.rank, world_size=where.world)
     try:
         yield
+    except RuntimeError as error:
+        if _LOST.search(str(error)) is None:
+            raise
+        raise UserError(
+            "another rank ended, and this one cannot go on without it",
+            where=f"rank {where.rank} of {where.world}, process {os.getpid()} on {socket.gethostname()}",
+            cure="see above or below why it ended, then start the same command again to go on from the last checkpoint",
+        ) from error
     finally:
         dist.destroy_process_group()
 

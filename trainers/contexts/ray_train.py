@@ -14,6 +14,7 @@ Source: Ray Train V2 as of 2.60.
 
 import os
 import signal
+import socket
 import threading
 import uuid
 import warnings
@@ -37,6 +38,7 @@ from resight.trainers.contexts.recorder import Recorder
 from resight.trainers.nonfinite import NonFiniteLoss
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.signals import StopNote
+from resight.trainers.source import require_same, source_sha256
 from resight.trainers.worker import work
 
 __all__ = ["RayTrain", "fit_on_ray"]
@@ -113,7 +115,12 @@ def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool) -
     config = replace(config, engine=replace(config.engine, device="cuda" if gpu else "cpu"))
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"config": to_dict(config), "fingerprint": fingerprint(config), "run": str(run.path)},
+        train_loop_config={
+            "config": to_dict(config),
+            "fingerprint": fingerprint(config),
+            "run": str(run.path),
+            "code": source_sha256(),
+        },
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": 1, **({"GPU": 1} if gpu else {})}
@@ -130,6 +137,7 @@ def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool) -
 
 def _worker(sent: Mapping[str, Any]) -> dict[str, str] | None:
     """Run one worker; return a non-finite loss as plain texts, since Ray would start an error over and over."""
+    require_same(sent["code"], host=socket.gethostname())
     config = from_dict(sent["config"])
     assert fingerprint(config) == sent["fingerprint"], "a config survives the trip to a worker"
     run, told = RunFolder(Path(sent["run"])), ray.train.get_context()

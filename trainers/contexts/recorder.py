@@ -6,10 +6,12 @@ Source: design of this project.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from resight.cluster.errors import UserError
 from resight.trainers import checkpoint as checkpoints
 from resight.trainers.checkpoint import Position
 from resight.trainers.contexts.context import Write
@@ -43,8 +45,8 @@ class Recorder:
         self._keep_best = keep_best
         self.checkpoint = run.latest()
         self.swept = checkpoints.sweep(run.checkpoints) if rank == 0 else []
-        self._events = EventWriter(run.events_file(rank), attempt=run.attempts() + 1, rank=rank)
         step = checkpoints.read_position(self.checkpoint).step if self.checkpoint else 0
+        self._events = EventWriter(run.events_file(rank), attempt=run.attempts() + 1, rank=rank)
         self._trackers = Trackers([TensorBoard(run.tensorboard, step=step), *trackers] if rank == 0 else [])
 
     def __enter__(self) -> Self:
@@ -54,7 +56,8 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self.report("error", {"kind": type(error).__name__, "message": str(error)})
+            with suppress(UserError):  # on a full disk the error under way says more than this one would
+                self.report("error", {"kind": type(error).__name__, "message": str(error)})
         self._trackers.close()
         self._events.close()
 

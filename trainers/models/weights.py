@@ -110,7 +110,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *, cure
     network.load_state_dict(wanted | dict(tensors))
 
 
-def _some(names: list[str], most: int = 8) -> str:
+def _some(names: list[str], most: int = 3) -> str:
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
 

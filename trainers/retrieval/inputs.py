@@ -72,7 +72,7 @@ DROPPED = "all matches dropped by the protocol"
 _CURES = {
     NO_IDENTITY: "give query images identities of 0 or more",
     ABSENT: "use the same identity numbers in query and gallery (do not relabel them apart)",
-    DROPPED: "use the protocol 'no_camera' when the data has no camera labels, or set unknown cameras to -1",
+    DROPPED: "judge by 'no_camera' (--protocol no_camera) where all crops are of one camera or cameras are not known",
 }
 
 

@@ -65,5 +65,7 @@ PROTOCOLS: Final = {"market1501": MARKET1501, "no_camera": NO_CAMERA}
 def find_protocol(name: str) -> EvalProtocol:
     """Return the protocol called `name`; UserError with the nearest name when there is none."""
     if name not in PROTOCOLS:
-        raise UserError(f"there is no evaluation protocol {name!r}", cure=did_you_mean(name, PROTOCOLS))
+        raise UserError(
+            f"there is no evaluation protocol {name!r}", where="protocol", cure=did_you_mean(name, PROTOCOLS)
+        )
     return PROTOCOLS[name]
