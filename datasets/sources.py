@@ -16,6 +16,7 @@ from jaxtyping import Int64
 from resight.cluster.errors import UserError
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.datasets.holdout import held_out
+from resight.datasets.shard_cache import ShardCache
 
 __all__ = ["Source", "open_sources", "parse_source"]
 
@@ -55,13 +56,14 @@ def parse_source(text: str) -> tuple[str, float | None]:
     return path, weight
 
 
-def open_sources(texts: Sequence[str], *, val_ids: float) -> tuple[Source, ...]:
+def open_sources(texts: Sequence[str], *, val_ids: float, cache: ShardCache | None = None) -> tuple[Source, ...]:
     """Open the data sets of a training run.
 
     Args:
         texts: "path" or "path:weight" each. Without any weights, sources count by their identities, so that an epoch
             sees every identity about once; otherwise each needs one.
         val_ids: share of the identities to set aside, in [0, 1).
+        cache: that shards are read through; None reads them where they lie.
 
     Raises:
         UserError: for a folder that is no data set, one without trainable rows, one named twice, or weights for some
@@ -73,15 +75,15 @@ def open_sources(texts: Sequence[str], *, val_ids: float) -> tuple[Source, ...]:
         raise UserError(
             "some sources have a weight and some have none", where="data.sources", cure="give all of them one, or none"
         )
-    sources = tuple(_open(path, weight, val_ids) for path, weight in parsed)
+    sources = tuple(_open(path, weight, val_ids, cache) for path, weight in parsed)
     paths = [source.dataset.path for source in sources]
     if twice := [path for number, path in enumerate(paths) if path in paths[:number]]:
         raise UserError(f"{twice[0]} is named twice", where="data.sources", cure='raise its weight instead: "path:2"')
     return sources
 
 
-def _open(path: str, weight: float | None, val_ids: float) -> Source:
-    dataset = open_dataset(path)
+def _open(path: str, weight: float | None, val_ids: float, cache: ShardCache | None) -> Source:
+    dataset = open_dataset(path, cache=cache)
     index = dataset.index
     rows = index.select(split="train", role="person")
     rows = rows[index.pid[rows] >= 0]
