@@ -1,6 +1,6 @@
 """The thread that lets go of cached shards which have to go, so that nobody waits for a process that is busy elsewhere.
 
-A process keeps its shards open between reads; a file in use is not removed. So ten or twenty times a second each
+A process keeps its shards open between reads; a file in use is not removed. So up to fifty times a second each
 process looks whether the files it has open still have their names, and closes those that lost them: evicted, found
 damaged, or deleted by somebody. On the way it stamps those that were read from, which orders eviction.
 Source: ours. Trade-off: 2 us a file and look, at most a few thousandths of a core, in exchange for locks that are not
@@ -15,7 +15,7 @@ from resight.datasets.open_shard import OpenShard
 
 __all__ = ["Keeper"]
 
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.02
 _LOOK_S_A_FILE: Final = 0.001
 
 

@@ -3,7 +3,7 @@
 The lock of a cache is an advisory lock on one file in its folder: the system drops it when its holder dies, whatever
 killed it. Who waits looks again every few milliseconds, and gives up when for `wait_s` nothing at all happened in the
 folder: no file appeared, went, or grew. So a slow fetch of somebody else is waited for, a hung one is not.
-Source: ours. Trade-off: polling is not fair, so a waiter may be overtaken; it costs 20 looks a second.
+Source: ours. Trade-off: polling is not fair, so a waiter may be overtaken; it costs 50 looks a second.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from resight.cluster.errors import UserError
 __all__ = ["Patience", "locked"]
 
 _FIRST_S: Final = 0.001
-_LONGEST_S: Final = 0.05
+_LONGEST_S: Final = 0.02
 
 
 class Patience:

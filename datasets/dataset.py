@@ -133,7 +133,7 @@ class Dataset:
     def _plain_spans(self, member: str) -> tuple[memoryview, memoryview]:
         """Return (offsets, sizes) that give plain integers: five times faster than NumPy's, one at a time."""
         offsets, sizes = self.index.spans(member)
-        self._spans[member] = memoryview(offsets), memoryview(sizes)
+        self._spans[member] = offsets.data, sizes.data
         return self._spans[member]
 
     @cached_property

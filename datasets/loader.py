@@ -10,6 +10,7 @@ outside its lock; processes are never forked, since a child of a process that ra
 
 import weakref
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -28,9 +29,13 @@ from resight.datasets.augment.resize import resize
 from resight.datasets.batch import Batch
 from resight.datasets.buffers import Buffers
 from resight.datasets.dataset import Dataset
-from resight.datasets.image_cache import ImageCache
+from resight.datasets.image_cache import DecodedImages, ImageCache
 from resight.datasets.prefetch import Job, done_ahead
 from resight.datasets.sampler import SamplerConfig, SourceRows, make_plan
+from resight.datasets.shard_access import Cached
+from resight.datasets.shard_cache import ShardCache
+from resight.datasets.shards_ahead import Need, ShardsAhead, shards_ahead
+from resight.datasets.shared_images import SharedImages
 from resight.datasets.sources import Source, open_sources
 
 __all__ = ["Loader", "iterate_images", "open_training_data", "slice_of"]
@@ -49,6 +54,7 @@ class Loader:
         seed: of sampling and augmentation, >= 0.
         threads: that decode and augment, >= 1.
         cache_bytes: of decoded images to keep in memory.
+        share: keep them once for all processes of this machine.
 
     Attributes:
         sources, seed: as given.
@@ -68,6 +74,7 @@ class Loader:
         seed: int,
         threads: int,
         cache_bytes: int = 2 << 30,
+        share: bool = False,
     ) -> None:
         self.sources = tuple(sources)
         self.seed = seed
@@ -76,7 +83,9 @@ class Loader:
         self.steps_per_epoch = self.plan.steps_per_epoch
         self._augment = augment
         self._threads = threads
-        self._cache = ImageCache(cache_bytes)
+        self._cache: DecodedImages = (
+            SharedImages(self.sources, augment, cache_bytes) if share else ImageCache(cache_bytes)
+        )
         self._buffers: dict[int, Buffers] = {}
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._source = np.repeat(np.arange(len(sources)), [len(source.rows) for source in sources])
@@ -108,6 +117,8 @@ class Loader:
             running.close()
         self._cache.clear()
         self._buffers.clear()
+        for cached in self._cached():
+            cached.cache.close()
 
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
         """Yield a rank's slices of the logical batches of `epoch`, from `start_step` to the end of the epoch.
@@ -124,9 +135,7 @@ class Loader:
                 cure=f"use {total} workers or fewer, or raise sampler.ids_per_batch",
             )
         slots = slice_of(total, rank, world)
-        planned = self.plan.epoch(epoch)
-        jobs = (self._job(planned[step], slots, epoch, step) for step in range(start_step, len(planned)))
-        running = done_ahead(jobs, threads=self._threads, ahead=_AHEAD)
+        running = self._made(self.plan.epoch(epoch), slots, epoch, start_step)
         self._running.add(running)
         return running
 
@@ -139,7 +148,29 @@ class Loader:
         places = [(self.sources[self._source[row]].dataset, self._row[row]) for row in rows.tolist()]
         return [f"{dataset.name}/{dataset.index.key[row]}" for dataset, row in places]
 
-    def _job(self, rows: Int64[np.ndarray, " l"], slots: range, epoch: int, step: int) -> Job[Batch]:
+    def _made(self, planned: np.ndarray, slots: range, epoch: int, start: int) -> Generator[Batch]:
+        steps = range(start, len(planned))
+        with ExitStack() as stack:
+            ahead: ShardsAhead | None = None
+            if cached := self._cached():
+                limit = min(access.cache.limit_bytes for access in cached)
+                ahead = stack.enter_context(shards_ahead(lambda step: self._needs(planned[step, slots]), steps, limit))
+            jobs = (self._job(planned[step], slots, epoch, step, ahead) for step in steps)
+            yield from done_ahead(jobs, threads=self._threads, ahead=_AHEAD)
+
+    def _cached(self) -> list[Cached]:
+        """Return what is read through a cache of shards."""
+        return [shards for source in self.sources if isinstance(shards := source.dataset.shards, Cached)]
+
+    def _needs(self, rows: Int64[np.ndarray, " b"]) -> Iterator[Need]:
+        for source, row in zip(self._source[rows].tolist(), self._row[rows].tolist(), strict=True):
+            dataset = self.sources[source].dataset
+            if isinstance(dataset.shards, Cached):
+                yield Need(dataset.shards, str(dataset.index.shard[row]))
+
+    def _job(
+        self, rows: Int64[np.ndarray, " l"], slots: range, epoch: int, step: int, ahead: ShardsAhead | None
+    ) -> Job[Batch]:
         shape = (len(slots), 3, self._augment.height, self._augment.width)
         array, images = self._buffers.setdefault(len(slots), Buffers(shape)).take()
         labels = self.plan.labels[rows]
@@ -157,8 +188,9 @@ class Loader:
             seed=self.seed,
         )
         parts = [slots[at : at + _PART] for at in range(0, len(slots), _PART)]
+        first = [partial(ahead.begin, step)] if ahead is not None else []
         work = [partial(self._fill, rows, part, epoch, step, array[part.start - slots.start :]) for part in parts]
-        return Job(parts=work, result=batch)
+        return Job(parts=[*first, *work], result=batch)
 
     def _fill(
         self,
@@ -177,7 +209,7 @@ class Loader:
         image = self._cache.get(row)
         if image is None:
             image = self.sources[self._source[row]].dataset.image(int(self._row[row]))
-            if self._cache.has_room(3 * self._augment.height * self._augment.width):
+            if self._cache.has_room(row, 3 * self._augment.height * self._augment.width):
                 image = resize(image, self._augment)
                 self._cache.keep(row, image)
         return image
@@ -195,6 +227,8 @@ def open_training_data(
     seed: int,
     threads: int,
     cache_gib: float = 2.0,
+    share: bool = False,
+    shard_cache: ShardCache | None = None,
 ) -> Loader:
     """Open the data sets of a training run.
 
@@ -205,14 +239,23 @@ def open_training_data(
         val_ids: share of the identities set aside for validation, in [0, 1).
         seed: of sampling and augmentation.
         threads: that decode and augment.
-        cache_gib: memory for decoded images, of this process.
+        cache_gib: memory for decoded images.
+        share: use that memory once for all processes of this machine, not once for each.
+        shard_cache: read shards through it; None reads them where they lie.
 
     Raises:
         UserError: for a source that cannot be opened or has too few identities for a batch.
     """
-    opened = open_sources(sources, val_ids=val_ids)
-    cache_bytes = int(cache_gib * (1 << 30))
-    return Loader(opened, sampler=sampler, augment=augment, seed=seed, threads=threads, cache_bytes=cache_bytes)
+    opened = open_sources(sources, val_ids=val_ids, cache=shard_cache)
+    return Loader(
+        opened,
+        sampler=sampler,
+        augment=augment,
+        seed=seed,
+        threads=threads,
+        cache_bytes=int(cache_gib * (1 << 30)),
+        share=share,
+    )
 
 
 def iterate_images(

@@ -22,7 +22,7 @@ from resight.cluster.errors import UserError
 from resight.datasets.augment import AugmentConfig
 from resight.datasets.sampler import SamplerConfig
 from resight.trainers import schema
-from resight.trainers.checks import at_least, within
+from resight.trainers.checks import above, at_least, within
 from resight.trainers.methods.strong_baseline import StrongBaseline
 from resight.trainers.methods.transreid import TransReID
 from resight.trainers.models.resnet import ResNetConfig
@@ -48,15 +48,25 @@ class DataConfig:
         sources: data set folders, each "path" or "path:weight"; weights share out a batch's identities.
         val_ids: share of the training identities set aside by a hash of pid, in [0, 1).
         threads: decoding threads of each worker's loader.
+        cache_dir: folder on each machine's own disk that shards are read through; None reads them where they lie.
+        cache_gib: disk space that folder may take, shards being fetched included.
+        decoded_gib: memory for decoded images, once a machine.
+        share_decoded: false gives each worker that much memory of its own instead.
     """
 
     sources: tuple[str, ...] = ()
     val_ids: float = 0.0
     threads: int = field(default=2, metadata=_PLACEMENT)
+    cache_dir: str | None = field(default=None, metadata=_PLACEMENT)
+    cache_gib: float = field(default=50.0, metadata=_PLACEMENT)
+    decoded_gib: float = field(default=2.0, metadata=_PLACEMENT)
+    share_decoded: bool = field(default=True, metadata=_PLACEMENT)
 
     def __post_init__(self) -> None:
         within("data.val_ids", self.val_ids, 0, 0.9)
         at_least("data.threads", self.threads, 1)
+        above("data.cache_gib", self.cache_gib, 0)
+        at_least("data.decoded_gib", self.decoded_gib, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import torch
 
 from resight.cluster.errors import UserError
 from resight.datasets.loader import Loader, open_training_data
+from resight.datasets.shard_cache import ShardCache
 from resight.trainers.config import Config
 from resight.trainers.contexts.context import RunContext
 from resight.trainers.contexts.in_process import Place
@@ -60,6 +61,8 @@ def open_data(config: Config, *, world: int) -> Loader:
             where="sampler",
             cure="use fewer workers, or a larger sampler.ids_per_batch",
         )
+    folder = config.data.cache_dir
+    cache = None if folder is None else ShardCache(folder, limit_bytes=int(config.data.cache_gib * (1 << 30)))
     return open_training_data(
         config.data.sources,
         sampler=config.sampler,
@@ -67,6 +70,9 @@ def open_data(config: Config, *, world: int) -> Loader:
         val_ids=config.data.val_ids,
         seed=config.seed,
         threads=config.data.threads,
+        cache_gib=config.data.decoded_gib,
+        share=config.data.share_decoded,
+        shard_cache=cache,
     )
 
 

@@ -1,0 +1,111 @@
+"""Fetching the shards of coming batches while earlier ones are trained on.
+
+The plan says which rows each step reads, so the shards are known in advance. One thread walks the steps ahead of the
+training loop and has their shards fetched, at most `_STEPS` ahead, and at most half of the cache's limit ahead: more
+would push out shards that are needed sooner. A step that needs more than that by itself is left to its readers.
+What goes wrong is kept, and raised at the batch that needs the shard. Source: ours. Trade-off: random sampling over a
+data set that is larger than the cache fetches shards again and again whatever is done here; raise the limit.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from resight.cluster.errors import UserError
+from resight.datasets.shard_access import Cached
+
+__all__ = ["Need", "ShardsAhead", "shards_ahead"]
+
+_STEPS: Final = 32
+
+
+class Need(NamedTuple):
+    """A shard that a step reads."""
+
+    access: Cached
+    shard: str
+
+
+@contextmanager
+def shards_ahead(needs: Callable[[int], Iterable[Need]], steps: range, limit_bytes: int) -> Generator["ShardsAhead"]:
+    """Fetch ahead inside the block; leaving it waits for a fetch that is under way.
+
+    Args:
+        needs: step -> what it reads.
+        steps: to walk.
+        limit_bytes: of the cache.
+    """
+    ahead = ShardsAhead(needs, steps, limit_bytes // 2)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
+
+
+class ShardsAhead:
+    """The thread and what it knows; use `shards_ahead`."""
+
+    def __init__(self, needs: Callable[[int], Iterable[Need]], steps: range, budget: int) -> None:
+        self._needs = needs
+        self._steps = steps
+        self._budget = budget
+        self._reached = steps.start
+        self._failed: tuple[int, UserError] | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="resight-loader-shards", daemon=True)
+        self._thread.start()
+
+    def begin(self, step: int) -> None:
+        """Say that a step's batch is being made; UserError when one of its shards could not be fetched."""
+        with self._changed:
+            self._reached = max(self._reached, step)
+            self._changed.notify()
+            failed = self._failed
+        if failed is not None and failed[0] <= step:
+            raise failed[1]
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        window: dict[int, list[Need]] = {}
+        for step in self._steps:
+            window[step] = list(dict.fromkeys(self._needs(step)))
+            if not self._may_fetch(step, window):
+                return
+            if step > self._reached or _bytes(window, step) <= self._budget:
+                for need in window[step]:
+                    if self._closed or not self._prepare(need, step):
+                        return
+
+    def _may_fetch(self, step: int, window: dict[int, list[Need]]) -> bool:
+        """Wait until the step is near enough and there is room in the budget; False when it is over."""
+        with self._changed:
+            while not self._closed and step > self._reached:
+                if step - self._reached <= _STEPS and _bytes(window, self._reached) <= self._budget:
+                    break
+                self._changed.wait()
+            for past in [known for known in window if known < self._reached]:
+                del window[past]
+            return not self._closed
+
+    def _prepare(self, need: Need, step: int) -> bool:
+        try:
+            need.access.prepare(need.shard)
+        except UserError as error:
+            with self._changed:
+                self._failed = (step, error)
+            return False
+        return True
+
+
+def _bytes(window: dict[int, list[Need]], since: int) -> int:
+    """Return the bytes of all different shards that the steps from `since` on need."""
+    needed = {need for step, needs in window.items() if step >= since for need in needs}
+    return sum(need.access.size(need.shard) for need in needed)
