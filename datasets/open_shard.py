@@ -10,6 +10,7 @@ Source: ours. Trade-off: a copy and two system calls a read, 2 us more than a me
 import fcntl
 import hashlib
 import os
+from os import fstat, pread
 from pathlib import Path
 
 from resight.datasets.cache_folder import UNTOUCHED_NS
@@ -57,11 +58,14 @@ class OpenShard:
         return os.fstat(self._handle).st_ino
 
     def read(self, offset: int, size: int) -> bytes | None:
-        """Return some bytes, fewer only at the end of the shard; None when the file was changed since it was made."""
+        """Return some bytes, fewer only at the end of the shard; None when the file was changed or cannot be read."""
         self.used = True
-        data = os.pread(self._handle, size, offset)
+        try:
+            data = pread(self._handle, size, offset)
+        except OSError:  # the disk cannot read it: as bad as changed
+            return None
         # Looked at after the read, so that a change before it or during it is seen.
-        return data if os.fstat(self._handle).st_mtime_ns == UNTOUCHED_NS else None
+        return data if fstat(self._handle).st_mtime_ns == UNTOUCHED_NS else None
 
     def intact(self) -> bool:
         """Tell whether nobody wrote to the file since it was made."""

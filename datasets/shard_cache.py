@@ -39,6 +39,10 @@ class ShardCache:
         limit_bytes: of all shards in the folder, those being fetched included.
         wait_s: how long to wait for room, or for another process, while nothing happens at all.
 
+    Attributes:
+        folder, limit_bytes: as given.
+        opened: the shards that this process has open, by sha256; they may be closed at any time.
+
     Raises:
         UserError: when the folder cannot be made or written to.
     """
@@ -47,11 +51,11 @@ class ShardCache:
         self.folder = Path(folder).expanduser().absolute()
         self.limit_bytes = limit_bytes
         self._wait_s = wait_s
-        self._open: dict[str, OpenShard] = {}
+        self.opened: dict[str, OpenShard] = {}
         self._verified: set[tuple[str, int]] = set()
         self._opening: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
-        self._keeper = Keeper(self._open)
+        self._keeper = Keeper(self.opened)
         weakref.finalize(self, self._keeper.stop)
         with self._explained():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,10 +76,6 @@ class ShardCache:
             UserError: for a shard that is missing, larger than the limit, not what its checksum says, or damaged again
                 and again; when there is no room for it for too long; when the disk is full.
         """
-        held = self._open.get(wanted.sha256)
-        if held is not None and (data := held.read(offset, size)) is not None:
-            return data
-        del held  # a file that is open here cannot be removed
         for _ in range(_TRIES):
             if (data := self._opened(wanted).read(offset, size)) is not None:
                 return data
@@ -83,7 +83,7 @@ class ShardCache:
 
     def prepare(self, wanted: Wanted) -> None:
         """Have a shard there and open, ready to be read; errors as in `read`."""
-        if wanted.sha256 not in self._open:
+        if wanted.sha256 not in self.opened:
             self._opened(wanted)
 
     def close(self) -> None:
@@ -95,12 +95,12 @@ class ShardCache:
         with self._guard:
             lock = self._opening.setdefault(wanted.sha256, threading.Lock())
         with lock, self._explained():
-            held = self._open.get(wanted.sha256)
+            held = self.opened.get(wanted.sha256)
             if held is None or not held.intact():
-                self._open.pop(wanted.sha256, None)
+                self.opened.pop(wanted.sha256, None)
                 del held  # a file that is open here cannot be removed
                 held = self._found(wanted)
-                self._open[wanted.sha256] = held
+                self.opened[wanted.sha256] = held
                 self._keeper.start()
             return held
 

@@ -77,23 +77,29 @@ class ShardsAhead:
         window: dict[int, list[Need]] = {}
         for step in self._steps:
             window[step] = list(dict.fromkeys(self._needs(step)))
-            if not self._may_fetch(step, window):
+            if not self._wait_until_near(step, window):
                 return
-            if step > self._reached or _bytes(window, step) <= self._budget:
-                for need in window[step]:
-                    if self._closed or not self._prepare(need, step):
-                        return
+            for need in window.get(step, ()):
+                if self._closed or not self._prepare(need, step):
+                    return
 
-    def _may_fetch(self, step: int, window: dict[int, list[Need]]) -> bool:
-        """Wait until the step is near enough and there is room in the budget; False when it is over."""
+    def _wait_until_near(self, step: int, window: dict[int, list[Need]]) -> bool:
+        """Wait until a step is to be fetched for; False when all is over.
+
+        What leaves the window is left to its readers: steps that are over, and one that is begun before it fitted.
+        """
         with self._changed:
-            while not self._closed and step > self._reached:
-                if step - self._reached <= _STEPS and _bytes(window, self._reached) <= self._budget:
-                    break
+            while not self._closed:
+                for past in [known for known in window if known < self._reached]:
+                    del window[past]
+                fits = _bytes(window) <= self._budget
+                if step - self._reached <= _STEPS and fits:
+                    return True
+                if step <= self._reached:
+                    window.pop(step, None)
+                    return True
                 self._changed.wait()
-            for past in [known for known in window if known < self._reached]:
-                del window[past]
-            return not self._closed
+            return False
 
     def _prepare(self, need: Need, step: int) -> bool:
         try:
@@ -105,7 +111,7 @@ class ShardsAhead:
         return True
 
 
-def _bytes(window: dict[int, list[Need]], since: int) -> int:
-    """Return the bytes of all different shards that the steps from `since` on need."""
-    needed = {need for step, needs in window.items() if step >= since for need in needs}
+def _bytes(window: dict[int, list[Need]]) -> int:
+    """Return the bytes of all different shards that some steps need."""
+    needed = {need for needs in window.values() for need in needs}
     return sum(need.access.size(need.shard) for need in needed)

@@ -191,7 +191,7 @@ def test_what_is_harmed_underneath_is_fetched_again(made: Dataset, tmp_path: Pat
         cache.close()
     harm(cached_file(data, cache, 1))
     if harm is Path.unlink and is_open:
-        until(lambda: data.card.shards["train-000001"]["sha256"] not in cache._open)  # pyright: ignore[reportPrivateUsage]
+        until(lambda: data.card.shards["train-000001"]["sha256"] not in cache.opened)
     assert right(data, range(60))
     assert storage.fetched["shards/train-000001.tar"] == 2
     assert sum(storage.fetched.values()) == 7
