@@ -86,7 +86,7 @@ def share_memory(key: str, size: int) -> SharedMemory:
         raise UserError(
             f"{size:,} bytes of memory cannot be shared between processes: {error.strerror}",
             where="shared memory",
-            cure="end processes that hang; or set data.share_decoded to false, for a cache of its own for each worker",
+            cure="end processes that hang; --data.no-share-decoded gives each worker a cache of its own instead",
         ) from error
 
 

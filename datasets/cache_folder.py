@@ -1,6 +1,6 @@
 """What lies in a shard cache's folder, and who must go when there is too little room.
 
-    lock                whoever reserves room holds it
+    lock                whoever reserves room holds it; the folder itself is locked for a moment to list or name files
     SHA256.tar          a whole shard, named after its content
     .tmp-SHA256-SIZE    one that is being fetched, and how long it will be
     .old-SHA256-RANDOM  one that has to go, as soon as nobody has it open
@@ -63,7 +63,10 @@ def partial_file(folder: Path, sha256: str, size: int) -> Path:
 
 
 def entries_of(folder: Path) -> list[Entry]:
-    """List the cache's files; those that vanish meanwhile are left out."""
+    """List the cache's files; those that vanish meanwhile are left out.
+
+    A listing may miss a file whose name changes meanwhile: hold the folder's lock where every byte has to count.
+    """
     found: list[Entry] = []
     with os.scandir(folder) as files:
         for file in files:

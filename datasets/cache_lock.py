@@ -63,7 +63,7 @@ def _activity(folder: Path) -> int:
 
 @contextmanager
 def locked(path: Path, wait: Callable[[], None]) -> Generator[None]:
-    """Hold the lock on a file, which is made when it is not there; call `wait` while somebody else holds it.
+    """Hold the lock on a folder, or on a file, which is made when it is not there; call `wait` while it is held.
 
     Threads exclude each other as processes do: each holds the file open for itself.
     """
@@ -78,7 +78,8 @@ def locked(path: Path, wait: Callable[[], None]) -> Generator[None]:
 
 
 def _take(path: Path) -> int | None:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    how = os.O_RDONLY | os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    handle = os.open(path, how | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(path.stat(), os.fstat(handle)):

@@ -17,6 +17,7 @@ from pathlib import Path
 from resight.cluster.errors import UserError
 from resight.cluster.storage import Storage
 from resight.datasets import cache_folder as files
+from resight.datasets.cache_lock import locked
 from resight.datasets.open_shard import OpenShard
 
 __all__ = ["Wanted", "fill", "is_fetched", "make_room", "reserve"]
@@ -53,8 +54,7 @@ def make_room(folder: Path, *, limit: int, need: int, let_go: Callable[[], None]
         let_go: makes this process close what has to go.
         wait: called while other processes have not let go, or are fetching; it raises when that takes too long.
     """
-    files.sweep(folder)
-    entries = files.entries_of(folder)
+    entries = _listed(folder, wait)
     while sum(entry.size for entry in entries) + need > limit:
         chosen = files.to_evict(entries, limit=limit, need=need)
         if chosen:
@@ -63,15 +63,20 @@ def make_room(folder: Path, *, limit: int, need: int, let_go: Callable[[], None]
             let_go()
         else:
             wait()
-        files.sweep(folder)
-        entries = files.entries_of(folder)
+        entries = _listed(folder, wait)
+
+
+def _listed(folder: Path, wait: Callable[[], None]) -> list[files.Entry]:
+    files.sweep(folder)
+    with locked(folder, wait):  # nobody renames meanwhile, so none is missed
+        return files.entries_of(folder)
 
 
 def is_fetched(folder: Path, wanted: Wanted) -> bool:
     """Tell whether a shard is there or being fetched; under the cache's lock, rubbish is removed first."""
     files.sweep(folder)
-    whole = files.shard_file(folder, wanted.sha256)
-    return whole.exists() or files.partial_file(folder, wanted.sha256, wanted.size).exists()
+    partial = files.partial_file(folder, wanted.sha256, wanted.size)
+    return partial.exists() or files.shard_file(folder, wanted.sha256).exists()  # in the order of the names it has
 
 
 def reserve(folder: Path, wanted: Wanted) -> int:
@@ -92,7 +97,7 @@ def reserve(folder: Path, wanted: Wanted) -> int:
     return handle
 
 
-def fill(folder: Path, wanted: Wanted, handle: int) -> OpenShard | None:
+def fill(folder: Path, wanted: Wanted, handle: int, wait: Callable[[], None]) -> OpenShard | None:
     """Fetch the bytes into a reserved file, verify them and give the file its name.
 
     Returns:
@@ -106,9 +111,11 @@ def fill(folder: Path, wanted: Wanted, handle: int) -> OpenShard | None:
     try:
         _copy(wanted, handle)
         os.utime(handle, ns=(time.time_ns(), files.UNTOUCHED_NS))
-        if opened.whole(wanted.sha256) and opened.named():
-            opened.rename(files.shard_file(folder, wanted.sha256))
-            return opened
+        if opened.whole(wanted.sha256):
+            with locked(folder, wait):
+                if opened.named():
+                    opened.rename(files.shard_file(folder, wanted.sha256))
+                    return opened
         _check_source(wanted)
         return None
     except FileNotFoundError:  # the partial file was deleted

@@ -64,8 +64,9 @@ class OpenShard:
             data = pread(self._handle, size, offset)
         except OSError:  # the disk cannot read it: as bad as changed
             return None
-        # Looked at after the read, so that a change before it or during it is seen.
-        return data if fstat(self._handle).st_mtime_ns == UNTOUCHED_NS else None
+        # Looked at after the read, so that a change before it or during it is seen; a cut changes the size first.
+        facts = fstat(self._handle)
+        return data if facts.st_mtime_ns == UNTOUCHED_NS and facts.st_size == self._size else None
 
     def intact(self) -> bool:
         """Tell whether nobody wrote to the file since it was made."""

@@ -120,7 +120,7 @@ class ShardCache:
                 self._discard(held, patience)
             elif (handle := self._reserved(wanted, patience)) is None:  # another process is fetching it
                 patience.wait()
-            elif (held := fill(self.folder, wanted, handle)) is not None:
+            elif (held := fill(self.folder, wanted, handle, patience.wait)) is not None:
                 self._verified.add((wanted.sha256, held.inode))
                 return held
             else:
