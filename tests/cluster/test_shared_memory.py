@@ -144,4 +144,4 @@ def test_a_process_that_hangs_while_it_joins_is_not_waited_for_for_ever(
         with pytest.raises(UserError, match="cannot be shared") as caught:
             share_memory(key, SIZE)
         assert time.monotonic() - start < 5
-    assert "share_decoded" in caught.value.cure
+    assert "--data.no-share-decoded" in caught.value.cure

@@ -109,14 +109,15 @@ def storm(folder: Path, *, seconds: float, shards: int, room: float, kills: int)
             assert reader.stdout.readline() == "ready\n"
         watcher = stack.enter_context(Watcher(cache.folder))
         killed = 0
-        end = time.monotonic() + seconds
+        begun = time.monotonic()
+        end = begun + seconds
         while time.monotonic() < end:
             time.sleep(chance.uniform(0.01, 0.08))
             files = [path for path in cache.folder.iterdir() if path.name != "lock"]
             if files:
                 with suppress(FileNotFoundError):
                     chance.choice(HARMS)(chance.choice(files), chance)
-            if killed < kills and chance.random() < 0.1:
+            if time.monotonic() > begun + (killed + 0.5) * seconds / kills:
                 victim = readers.pop(chance.randrange(len(readers)))
                 victim.kill()
                 victim.communicate()
