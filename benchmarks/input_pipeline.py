@@ -55,14 +55,14 @@ def make_crop(rng: np.random.Generator, *, height: int = 128, width: int = 64) -
     return np.ascontiguousarray(np.clip(image.transpose(1, 2, 0), 0, 255), np.uint8)
 
 
-def make_source(folder: Path, count: int) -> Source:
+def make_source(folder: Path, count: int, *, quality: int = 95) -> Source:
     """Write `count` crops, pack them into shards, open them."""
     rng = np.random.default_rng(0)
     crops = folder / "crops" / "train"
     crops.mkdir(parents=True)
     for number in range(count):
         name = f"{number // PER_ID:04d}_c{number % CAMERAS + 1}_{number:06d}.jpg"
-        (crops / name).write_bytes(simplejpeg.encode_jpeg(make_crop(rng), quality=95, colorsubsampling="420"))
+        (crops / name).write_bytes(simplejpeg.encode_jpeg(make_crop(rng), quality=quality, colorsubsampling="420"))
     pack("folder", crops.parent, folder / "packed")
     (source,) = open_sources([str(folder / "packed")], val_ids=0)
     return source

@@ -22,6 +22,7 @@ CLAIMS = {
     "Planning identity batches": ["planning.py"],
     "Streaming from tars": ["streaming.py"],
     "Input pipeline": ["input_pipeline.py"],
+    "Cached shards and decoded images": ["shard_cache.py"],
     "Rendering": ["rendering.py"],
     "A training step of a vision transformer": ["vit_step.py"],
     "A training step with each performance field": ["training_step.py"],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from resight.cluster.check import Check, graded
 from resight.cluster.errors import UserError
+from resight.cluster.shared_memory import share_memory
 from resight.cluster.storage import LocalStorage
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "check_memory",
     "check_open_files",
     "check_shared_memory",
+    "check_sharing",
     "machine_checks",
 ]
 
@@ -40,6 +42,7 @@ def machine_checks(folder: Path) -> list[Check]:
         check_disk(shutil.disk_usage(there).free, str(there)),
         check_folder(there),
         check_shared_memory(shutil.disk_usage(_SHARED).total if _SHARED.is_dir() else 0),
+        check_sharing(),
         check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
     ]
 
@@ -66,6 +69,15 @@ def check_shared_memory(total: int) -> Check:
     """Judge the size of the shared memory file system, in bytes: Ray's object store lives there."""
     cure = "start the container with --shm-size=2g, or mount a larger tmpfs"
     return graded("shared memory", f"{_SHARED} holds {total / _GIB:.2f} GiB", cure, warn=total < _GIB // 2)
+
+
+def check_sharing() -> Check:
+    """Share a page of memory by name, as training workers of one machine share decoded images."""
+    try:
+        share_memory(f"doctor{uuid.uuid4().hex[:16]}", 4096).close()
+    except UserError as error:
+        return Check(name="sharing", status="fail", detail=error.problem, cure=error.cure)
+    return Check(name="sharing", status="ok", detail="processes can share memory by name")
 
 
 def check_open_files(limit: int) -> Check:
@@ -109,7 +121,10 @@ def available_memory(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo
     lines = dict(line.split(":", 1) for line in _text(meminfo).splitlines() if ":" in line)
     free = int(lines["MemAvailable"].split()[0]) * 1024
     limit, used = _text(cgroup / "memory.max"), _text(cgroup / "memory.current")
-    return min(free, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else free
+    if not (limit.isdigit() and used.isdigit()):
+        return free
+    files = dict(line.split() for line in _text(cgroup / "memory.stat").splitlines())
+    return min(free, int(limit) - int(used) + int(files.get("inactive_file", 0)))  # pages of files give way
 
 
 def _text(path: Path) -> str:

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -41,6 +41,10 @@ class Storage(Protocol):
 
     def read(self, key: str) -> bytes:
         """Return the whole object; UserError when it is not there."""
+        ...
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield the object's bytes in order, in pieces that fit in memory; UserError when it cannot be read."""
         ...
 
     def list(self, prefix: str = "") -> list[str]:
@@ -99,6 +103,17 @@ class LocalStorage:
     def read(self, key: str) -> bytes:
         """Return the whole object."""
         return self.local(key).read_bytes()
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """Yield the object's bytes in order, a MiB at a time."""
+        try:
+            with self.local(key).open("rb") as file:
+                while piece := file.read(_COPY_BYTES):
+                    yield piece
+        except OSError as error:
+            raise UserError(
+                f"could not read {key!r}: {error.strerror}", where=self.url, cure="check the disk"
+            ) from error
 
     def list(self, prefix: str = "") -> list[str]:
         """Return the sorted keys that start with `prefix`."""

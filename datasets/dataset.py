@@ -1,18 +1,15 @@
 """A published data set, opened for reading: its card, its index, and its images by row.
 
-Shards are mapped into memory on first use and never copied: `image_bytes` is a view. A `Dataset` may be shared by
-threads, and pickles as its path, so that worker processes map the same pages.
-Trade-off: a mapped shard that somebody truncates while it is open ends the process (SIGBUS); sizes are therefore
-compared with the card before mapping, and published files are never changed in place.
+Shards are read where they lie, or through a cache of shards (`shard_access.py`). A `Dataset` may be shared by threads,
+and pickles as its path, so that worker processes open it for themselves.
 Source: design of this project; reading by offset instead of through tar headers is 25 times faster (454k samples/s).
 """
 
 import hashlib
 import json
-import mmap
 import tarfile
-import threading
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +17,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from resight.cluster.errors import UserError
-from resight.cluster.storage import Storage, open_storage
+from resight.cluster.storage import LocalStorage, Storage, open_storage
 from resight.datasets.card import CARD_KEY, INDEX_KEY, DatasetCard, card_from_json
 from resight.datasets.decode import MAX_PIXELS, Undecodable, decode, decode_plane
 from resight.datasets.index import Index, load_index
+from resight.datasets.shard_access import Cached, InPlace, ShardAccess
+from resight.datasets.shard_cache import ShardCache
 from resight.datasets.shards import shard_key
 
-__all__ = ["Dataset", "open_dataset"]
+__all__ = ["Dataset", "open_dataset", "open_stored"]
 
 _CURE = "copy the data set again, or make it again"
 
@@ -39,9 +38,19 @@ class Dataset:
         name: the data set's name.
         card: what it says of itself.
         index: one row a sample; row numbers below are positions in it.
+        shards: what images are read from.
     """
 
-    def __init__(self, storage: Storage, card: DatasetCard, index: Index, *, verify: bool, max_pixels: int) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        card: DatasetCard,
+        index: Index,
+        *,
+        shards: ShardAccess,
+        verify: bool,
+        max_pixels: int,
+    ) -> None:
         self.path = storage.url
         self.name = card.name
         self.card = card
@@ -49,8 +58,8 @@ class Dataset:
         self._storage = storage
         self._verify = verify
         self._max_pixels = max_pixels
-        self._shards: dict[str, memoryview] = {}
-        self._lock = threading.Lock()
+        self.shards = shards
+        self._spans: dict[str, tuple[memoryview, memoryview]] = {}
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -62,14 +71,15 @@ class Dataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a path: the receiver opens and maps for itself."""
-        return (_reopen, (self.path, self._verify, self._max_pixels))
+        cache = self.shards.cache if isinstance(self.shards, Cached) else None
+        return (_reopen, (self.path, self._verify, self._max_pixels, cache))
 
     def image_bytes(self, row: int) -> memoryview:
-        """Return the encoded image, as a view into the mapped shard.
+        """Return the encoded image; of a shard that lies on this machine, a view into the mapped file.
 
         Raises:
-            UserError: for a missing or truncated shard, and, when opened with `verify`, for bytes that are not those
-                in the index.
+            UserError: for a shard that is missing, truncated or cannot be cached, and, when opened with `verify`, for
+                bytes that are not those in the index.
         """
         data = self._member("image", row)
         if self._verify and hashlib.sha256(data).hexdigest() != self.index.sha256[row]:
@@ -106,34 +116,38 @@ class Dataset:
         """Return the sample's JSON: its record, and annotations that the index has no column for (pose, words, ...)."""
         offset, size = (int(values[row]) for values in self.index.spans("image"))
         head = offset + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE  # the JSON member follows the image
-        shard = self._shard(str(self.index.shard[row]))
+        shard = str(self.index.shard[row])
         try:
-            info = tarfile.TarInfo.frombuf(bytes(shard[head : head + tarfile.BLOCKSIZE]), "ascii", "strict")
-            start = head + tarfile.BLOCKSIZE
-            return json.loads(bytes(shard[start : start + info.size]))
+            header = self.shards.read(shard, head, tarfile.BLOCKSIZE)
+            info = tarfile.TarInfo.frombuf(bytes(header), "ascii", "strict")
+            return json.loads(bytes(self.shards.read(shard, head + tarfile.BLOCKSIZE, info.size)))
         except (tarfile.HeaderError, ValueError) as error:
             raise UserError(f"the sample's JSON cannot be read: {error}", where=self._where(row), cure=_CURE) from error
 
     def shard_path(self, shard: str) -> Path:
-        """Return the shard's local path, after comparing its size with the card's."""
-        try:
-            path = self._storage.local(shard_key(shard))
-        except UserError as error:
-            where = f"{self.path}/{shard_key(shard)}"
-            raise UserError(f"shard {shard!r} is missing", where=where, cure=_CURE) from error
-        size, wanted = path.stat().st_size, int(self.card.shards[shard]["size"])
-        if size != wanted:
-            what = f"truncated: it ends at byte {size:,}" if size < wanted else f"too long: {size:,} bytes"
-            raise UserError(f"shard {shard!r} is {what}, it should have {wanted:,}", where=str(path), cure=_CURE)
-        return path
+        """Return the shard's path in the data set's own folder, after comparing its size with the card's."""
+        return InPlace(self._storage, self.card).path(shard)
 
     def _member(self, member: str, row: int) -> memoryview:
-        offset, size = (int(values[row]) for values in self.index.spans(member))
-        data = self._shard(str(self.index.shard[row]))[offset : offset + size]
+        offsets, sizes = self._spans.get(member) or self._plain_spans(member)
+        offset, size = offsets[row], sizes[row]
+        data = self.shards.read(self._shard_of[row], offset, size)
         if len(data) != size:
             problem = f"the index points beyond the end of the shard: {size} bytes at {offset}"
             raise UserError(problem, where=self._where(row), cure=_CURE)
         return data
+
+    def _plain_spans(self, member: str) -> tuple[memoryview, memoryview]:
+        """Return (offsets, sizes) that give plain integers: five times faster than NumPy's, one at a time."""
+        offsets, sizes = self.index.spans(member)
+        self._spans[member] = offsets.data, sizes.data
+        return self._spans[member]
+
+    @cached_property
+    def _shard_of(self) -> list[str]:
+        names, codes = np.unique(self.index.shard, return_inverse=True)
+        plain = names.tolist()
+        return [plain[code] for code in codes.tolist()]
 
     def _plane(self, member: str, row: int) -> np.ndarray | None:
         if self.index.spans(member)[0][row] < 0:
@@ -142,18 +156,6 @@ class Dataset:
             return decode_plane(self._member(member, row), max_pixels=self._max_pixels)
         except Undecodable as error:
             raise self._undecodable(row, member, error) from error
-
-    def _shard(self, shard: str) -> memoryview:
-        view = self._shards.get(shard)  # one dict look-up is atomic; the lock is for the first reader only
-        if view is None:
-            with self._lock:
-                view = self._shards.get(shard) or self._map(shard)
-                self._shards[shard] = view
-        return view
-
-    def _map(self, shard: str) -> memoryview:
-        with self.shard_path(shard).open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def _where(self, row: int) -> str:
         offset = int(self.index.spans("image")[0][row])
@@ -164,30 +166,42 @@ class Dataset:
         return UserError(f"{member} cannot be decoded: {error.reason}", where=self._where(row), cure=cure)
 
 
-def open_dataset(path: str | Path, *, verify: bool = False, max_pixels: int = MAX_PIXELS) -> Dataset:
+def open_dataset(
+    path: str | Path, *, verify: bool = False, max_pixels: int = MAX_PIXELS, cache: ShardCache | None = None
+) -> Dataset:
     """Open a published data set.
 
     Args:
         path: its folder.
         verify: compare every image's bytes with their checksum when they are read (about 5 us an image).
         max_pixels: refuse to decode images with more pixels than this.
+        cache: read shards through it; by default they are read where they lie.
 
     Raises:
-        UserError: when the folder holds no data set, an unfinished one, or one of a newer version.
+        UserError: when the folder holds no data set, an unfinished one, or one of a newer version; when it is not on
+            this machine and there is no cache.
     """
-    storage = open_storage(path)
+    return open_stored(open_storage(path), verify=verify, max_pixels=max_pixels, cache=cache)
+
+
+def open_stored(storage: Storage, *, verify: bool, max_pixels: int, cache: ShardCache | None) -> Dataset:
+    """Open the data set in a storage; as `open_dataset`."""
     if not storage.exists(CARD_KEY):
         raise _not_there(storage)
     card = card_from_json(storage.read(CARD_KEY), where=f"{storage.url}/{CARD_KEY}")
+    if cache is None and not isinstance(storage, LocalStorage):
+        cure = "give a folder on this machine's disk as data.cache_dir"
+        raise UserError("the data set is not on this machine, so it needs a cache", where=storage.url, cure=cure)
     index = load_index(storage.local(INDEX_KEY))
     if len(index) != card.images:
         problem = f"the index has {len(index)} rows but the card counts {card.images} images"
         raise UserError(problem, where=storage.url, cure=_CURE)
-    return Dataset(storage, card, index, verify=verify, max_pixels=max_pixels)
+    shards = InPlace(storage, card) if cache is None else Cached(storage, card, cache)
+    return Dataset(storage, card, index, shards=shards, verify=verify, max_pixels=max_pixels)
 
 
-def _reopen(path: str, verify: bool, max_pixels: int) -> Dataset:
-    return open_dataset(path, verify=verify, max_pixels=max_pixels)
+def _reopen(path: str, verify: bool, max_pixels: int, cache: ShardCache | None) -> Dataset:
+    return open_dataset(path, verify=verify, max_pixels=max_pixels, cache=cache)
 
 
 def _not_there(storage: Storage) -> UserError:

@@ -15,6 +15,7 @@ the same draws (`augment/batched.py`).
 import contextlib
 import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -35,10 +36,14 @@ from resight.datasets.buffers import Buffers
 from resight.datasets.dataset import Dataset
 from resight.datasets.drawn import Drawn
 from resight.datasets.filling import Filler
-from resight.datasets.image_cache import ImageCache
+from resight.datasets.image_cache import DecodedImages, ImageCache
 from resight.datasets.labels import LabelColumn
 from resight.datasets.prefetch import Job, done_ahead
 from resight.datasets.sampler import SamplerConfig, SourceRows, make_plan
+from resight.datasets.shard_access import Cached
+from resight.datasets.shard_cache import ShardCache
+from resight.datasets.shards_ahead import Need, ShardsAhead, shards_ahead
+from resight.datasets.shared_images import SharedImages
 from resight.datasets.slices import slice_of
 from resight.datasets.sources import Source, open_sources
 
@@ -58,6 +63,7 @@ class Loader:
         seed: of sampling and augmentation, >= 0.
         threads: that decode and augment, >= 1.
         cache_bytes: of decoded images to keep in memory.
+        share: keep them once for all processes of this machine.
         device: where images are augmented, and then are; None augments in the threads.
 
     Attributes:
@@ -78,16 +84,19 @@ class Loader:
         seed: int,
         threads: int,
         cache_bytes: int = 2 << 30,
+        share: bool = False,
         device: torch.device | None = None,
     ) -> None:
         self.seed = seed
         self._sampler = sampler
         self._augment = augment
         self._threads = threads
-        self._cache = ImageCache(cache_bytes)
+        self._cache_bytes = cache_bytes
+        self._share = share
         self._filler = Filler(augment, seed=seed, device=device)
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._draw_from(tuple(sources))
+        self._cache = self._decoded()
 
     def __repr__(self) -> str:
         """What is trained on."""
@@ -109,6 +118,8 @@ class Loader:
         self._stop()
         self._cache.clear()
         self._filler.forget()
+        for cached in self._cached():
+            cached.cache.close()
 
     @property
     def label_versions(self) -> tuple[str, ...]:
@@ -134,6 +145,7 @@ class Loader:
         self._draw_from(after)
         if not all(np.array_equal(one.rows, other.rows) for one, other in zip(before, after, strict=True)):
             self._cache.clear()
+            self._cache = self._decoded()
 
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
         """Yield a rank's slices of the logical batches of `epoch`, from `start_step` to the end of the epoch.
@@ -151,14 +163,7 @@ class Loader:
                 where="workers",
                 cure=f"use {len(parts[0])} workers or fewer, or raise sampler.ids_per_batch",
             )
-        planned = self.plan.epoch(epoch)
-        job = partial(self._filler.job, self._drawn, image_of=self._image, epoch=epoch)
-        jobs = (
-            job(planned[step, part.start : part.stop], slice_of(len(part), rank, world), begin=part.start, step=step)
-            for step in range(start_step, len(planned))
-            for part in parts
-        )
-        running = self._handed_over(done_ahead(jobs, threads=self._threads, ahead=_AHEAD))
+        running = self._made(self.plan.epoch(epoch), epoch, start_step, rank, world)
         self._running.add(running)
         return running
 
@@ -188,6 +193,44 @@ class Loader:
         self.cameras = self._drawn.cameras
         self.num_cameras = len(self.cameras)
 
+    def _decoded(self) -> DecodedImages:
+        if self._share:
+            return SharedImages(self.sources, self._augment, self._cache_bytes)
+        return ImageCache(self._cache_bytes)
+
+    def _made(
+        self, planned: Int64[np.ndarray, "s l"], epoch: int, start: int, rank: int, world: int
+    ) -> Generator[Batch]:
+        parts = [(part, slice_of(len(part), rank, world)) for part in self._sampler.parts]
+        own = np.concatenate([np.arange(part.start + mine.start, part.start + mine.stop) for part, mine in parts])
+        steps = range(start, len(planned))
+        job = partial(self._filler.job, self._drawn, epoch=epoch, image_of=self._image)
+        with ExitStack() as stack:
+            ahead: ShardsAhead | None = None
+            if cached := self._cached():
+                limit = min(access.cache.limit_bytes for access in cached)
+                ahead = stack.enter_context(shards_ahead(lambda step: self._needs(planned[step, own]), steps, limit))
+            jobs = (
+                _after(ahead, job(planned[step, part.start : part.stop], mine, begin=part.start, step=step), step)
+                for step in steps
+                for part, mine in parts
+            )
+            batches = stack.enter_context(
+                contextlib.closing(done_ahead(jobs, threads=self._threads, ahead=_AHEAD * len(parts)))
+            )
+            for batch in batches:
+                yield self._filler.finished(batch)
+
+    def _cached(self) -> list[Cached]:
+        """Return what is read through a cache of shards."""
+        return [shards for source in self.sources if isinstance(shards := source.dataset.shards, Cached)]
+
+    def _needs(self, rows: Int64[np.ndarray, " b"]) -> Iterator[Need]:
+        for row in rows.tolist():
+            dataset, inner = self._drawn.place(row)
+            if isinstance(dataset.shards, Cached):
+                yield Need(dataset.shards, str(dataset.index.shard[inner]))
+
     def _stop(self) -> None:
         for running in list(self._running):
             running.close()
@@ -198,7 +241,7 @@ class Loader:
         if image is None:
             dataset, inner = self._drawn.place(row)
             image = dataset.image(inner)
-            if self._cache.has_room(3 * self._augment.height * self._augment.width):
+            if self._cache.has_room(row, 3 * self._augment.height * self._augment.width):
                 image = resize(image, self._augment)
                 self._cache.keep(row, image)
         return image
@@ -215,6 +258,8 @@ def open_training_data(
     cache_gib: float = 2.0,
     labels: Mapping[int, tuple[Storage, str]] | None = None,
     device: torch.device | None = None,
+    share: bool = False,
+    shard_cache: ShardCache | None = None,
 ) -> Loader:
     """Open the data sets of a training run.
 
@@ -225,17 +270,25 @@ def open_training_data(
         val_ids: share of the identities set aside for validation, in [0, 1).
         seed: of sampling and augmentation.
         threads: that decode and augment.
-        cache_gib: memory for decoded images, of this process.
+        cache_gib: memory for decoded images.
+        share: use that memory once for all processes of this machine, not once for each.
+        shard_cache: read shards through it; None reads them where they lie.
         labels: source number -> where its label column is, and the version, in place of the given identities.
         device: where images are augmented; None augments in the threads.
 
     Raises:
         UserError: for a source that cannot be opened or has too few identities for a batch.
     """
-    opened = open_sources(sources, val_ids=val_ids, labels=labels)
-    cache_bytes = int(cache_gib * (1 << 30))
+    opened = open_sources(sources, val_ids=val_ids, labels=labels, cache=shard_cache)
     return Loader(
-        opened, sampler=sampler, augment=augment, seed=seed, threads=threads, cache_bytes=cache_bytes, device=device
+        opened,
+        sampler=sampler,
+        augment=augment,
+        seed=seed,
+        threads=threads,
+        cache_bytes=int(cache_gib * (1 << 30)),
+        share=share,
+        device=device,
     )
 
 
@@ -274,6 +327,11 @@ def _plain_job(
 
     work = [partial(fill, begin) for begin in range(0, len(rows), _PART)]
     return Job(parts=work, result=(rows, images[: len(rows)]))
+
+
+def _after(ahead: ShardsAhead | None, job: Job[Batch], step: int) -> Job[Batch]:
+    """Have the shards' thread told of the step before the job's parts begin."""
+    return job if ahead is None else Job(parts=[partial(ahead.begin, step), *job.parts], result=job.result)
 
 
 def _sampled(source: Source) -> SourceRows:

@@ -19,6 +19,7 @@ from resight.cluster.storage import Storage
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.datasets.holdout import held_out
 from resight.datasets.labels import LabelColumn, load_labels
+from resight.datasets.shard_cache import ShardCache
 
 __all__ = ["Source", "open_sources", "parse_source"]
 
@@ -96,7 +97,11 @@ def parse_source(text: str) -> tuple[str, float | None]:
 
 
 def open_sources(
-    texts: Sequence[str], *, val_ids: float, labels: Mapping[int, tuple[Storage, str]] | None = None
+    texts: Sequence[str],
+    *,
+    val_ids: float,
+    labels: Mapping[int, tuple[Storage, str]] | None = None,
+    cache: ShardCache | None = None,
 ) -> tuple[Source, ...]:
     """Open the data sets of a training run.
 
@@ -106,6 +111,7 @@ def open_sources(
         val_ids: share of the given identities to set aside, in [0, 1).
         labels: source number -> where its label column is, and the version, for sources that are to be trained with
             one in place of the given identities.
+        cache: that shards are read through; None reads them where they lie.
 
     Raises:
         UserError: for a folder that is no data set, one without trainable rows, one named twice, weights for some
@@ -118,15 +124,21 @@ def open_sources(
             "some sources have a weight and some have none", where="data.sources", cure="give all of them one, or none"
         )
     columns = labels or {}
-    sources = tuple(_open(path, weight, val_ids, columns.get(n)) for n, (path, weight) in enumerate(parsed))
+    sources = tuple(_open(path, weight, val_ids, columns.get(n), cache) for n, (path, weight) in enumerate(parsed))
     paths = [source.dataset.path for source in sources]
     if twice := [path for number, path in enumerate(paths) if path in paths[:number]]:
         raise UserError(f"{twice[0]} is named twice", where="data.sources", cure='raise its weight instead: "path:2"')
     return sources
 
 
-def _open(path: str, weight: float | None, val_ids: float, labels: tuple[Storage, str] | None) -> Source:
-    dataset = open_dataset(path)
+def _open(
+    path: str,
+    weight: float | None,
+    val_ids: float,
+    labels: tuple[Storage, str] | None,
+    cache: ShardCache | None,
+) -> Source:
+    dataset = open_dataset(path, cache=cache)
     index = dataset.index
     people = index.select(split="train", role="person")
     aside = held_out(index.pid[people], val_ids, _SPLIT_SEED)

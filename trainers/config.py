@@ -50,16 +50,26 @@ class DataConfig:
         threads: decoding threads of each worker's loader.
         augment_on: cpu augments in the loader's threads; device sends pixels of one byte each and augments there, with
             the same draws; auto is device for CUDA. Colours that were jittered may differ by 1e-6, all else is equal.
+        cache_dir: folder on each machine's own disk that shards are read through; None reads them where they lie.
+        cache_gib: disk space that folder may take, shards being fetched included.
+        decoded_gib: memory for decoded images, once a machine.
+        share_decoded: false gives each worker that much memory of its own instead.
     """
 
     sources: tuple[str, ...] = ()
     val_ids: float = 0.0
     threads: int = field(default=2, metadata=_PLACEMENT)
     augment_on: Literal["auto", "cpu", "device"] = field(default="auto", metadata=_PLACEMENT)
+    cache_dir: str | None = field(default=None, metadata=_PLACEMENT)
+    cache_gib: float = field(default=50.0, metadata=_PLACEMENT)
+    decoded_gib: float = field(default=2.0, metadata=_PLACEMENT)
+    share_decoded: bool = field(default=True, metadata=_PLACEMENT)
 
     def __post_init__(self) -> None:
         within("data.val_ids", self.val_ids, 0, 0.9)
         at_least("data.threads", self.threads, 1)
+        above("data.cache_gib", self.cache_gib, 0)
+        at_least("data.decoded_gib", self.decoded_gib, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,12 @@ def _on_ray(config: Config, run: RunFolder, workers: int, where: Place, progress
 
 def _at_the_door(config: Config, workers: int) -> Config:
     """Make paths absolute, since workers have working directories of their own; several workers need ddp."""
-    data = replace(config.data, sources=tuple(_absolute(source) for source in config.data.sources))
+    folder = config.data.cache_dir
+    data = replace(
+        config.data,
+        sources=tuple(_absolute(source) for source in config.data.sources),
+        cache_dir=None if folder is None else os.path.abspath(os.path.expanduser(folder)),
+    )
     weights = config.model.weights
     if weights is not None and not weights.startswith("timm:"):
         weights = os.path.abspath(os.path.expanduser(weights))

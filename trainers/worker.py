@@ -10,6 +10,7 @@ import torch
 
 from resight.cluster.errors import UserError
 from resight.datasets.loader import Loader, open_training_data
+from resight.datasets.shard_cache import ShardCache
 from resight.trainers.config import Config
 from resight.trainers.contexts.context import RunContext
 from resight.trainers.contexts.in_process import Place
@@ -68,6 +69,8 @@ def open_data(config: Config, *, world: int, local_rank: int = 0) -> Loader:
             where="workers",
             cure=f"use {images} workers or fewer, or a larger sampler.ids_per_batch or sampler.bn_group",
         )
+    folder = config.data.cache_dir
+    cache = None if folder is None else ShardCache(folder, limit_bytes=int(config.data.cache_gib * (1 << 30)))
     return open_training_data(
         config.data.sources,
         sampler=config.sampler,
@@ -76,6 +79,9 @@ def open_data(config: Config, *, world: int, local_rank: int = 0) -> Loader:
         seed=config.seed,
         threads=config.data.threads,
         device=device if on == "device" or (on == "auto" and device.type == "cuda") else None,
+        cache_gib=config.data.decoded_gib,
+        share=config.data.share_decoded,
+        shard_cache=cache,
     )
 
 

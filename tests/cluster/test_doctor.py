@@ -27,7 +27,7 @@ def test_this_machine_is_checked_as_a_whole(tmp_path: Path):
     names = [check.name for check in checks]
     assert names == [
         *("Python", "packages", "torch", "accelerator", "Ray cluster", "Ray token"),
-        *("cores", "memory", "disk", "folder", "shared memory", "open files"),
+        *("cores", "memory", "disk", "folder", "shared memory", "sharing", "open files"),
     ]
     assert not (tmp_path / "not").exists()
     for check in checks:

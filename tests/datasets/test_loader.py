@@ -360,7 +360,7 @@ def test_a_full_cache_keeps_what_it_has() -> None:
         cache.keep(row, image)
     cache.keep(1, image)
     assert [cache.get(row) is image for row in range(3)] == [True, True, False]
-    assert not cache.has_room(105)
+    assert not cache.has_room(3, 105)
     cache.clear()
     cache.keep(2, image)
     assert cache.get(2) is image
