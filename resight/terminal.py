@@ -20,7 +20,10 @@ from rich.table import Table
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Step
 
-__all__ = ["ProgressView", "show", "show_error", "show_interrupt", "show_json", "show_lines", "show_list", "show_table"]
+__all__ = [
+    "ProgressView", "show", "show_error", "show_interrupt", "show_json", "show_lines", "show_list", "show_note",
+    "show_table",
+]  # fmt: skip
 
 PLAIN_EVERY_S = 10.0
 
@@ -72,9 +75,14 @@ def show_error(error: UserError) -> None:
         console.print(f"  [green]cure[/]  {escape(error.cure)}")
 
 
-def show_interrupt() -> None:
-    """Say that the user stopped the program."""
-    Console(stderr=True).print("interrupted; the same command continues where it stopped")
+def show_note(text: str) -> None:
+    """Write a line to standard error, markup not interpreted."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+
+
+def show_interrupt(detail: str = "") -> None:
+    """Say that the user stopped the program, and what is left of its work."""
+    show_note(f"interrupted; {detail or 'the same command continues where it stopped'}")
 
 
 class ProgressView:

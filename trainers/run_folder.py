@@ -6,7 +6,7 @@
     metrics.parquet            the steps and epochs of events.jsonl as a table, replayed steps once
     checkpoints/               0003-0000120/ ...: three epochs, 120 steps done
     tensorboard/  evaluations/<data set>/  report.html
-    control/                   notes to the workers, such as the request to stop
+    control/                   who writes here now (`lease.py`), and notes to the workers, such as the request to stop
     ray/                       what Ray Train keeps about its own attempts
 
 Source: design of this project.
@@ -110,6 +110,14 @@ class RunFolder:
         """Return the newest committed checkpoint, or None."""
         found = checkpoints.committed(self.checkpoints)
         return found[-1] if found else None
+
+    def stopped(self) -> str:
+        """Return in words where a run was saved that was told to stop."""
+        latest = self.latest()
+        if latest is None:
+            return "nothing was saved yet; the same command begins again"
+        step = checkpoints.read_position(latest).step
+        return f"saved after step {step} in {latest}; the same command goes on from there"
 
     def write_config(self, config: Config) -> None:
         """Write `config.yaml`."""

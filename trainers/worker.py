@@ -16,6 +16,7 @@ from resight.trainers.contexts.in_process import Place
 from resight.trainers.contexts.recorder import Recorder
 from resight.trainers.engines import open_engine
 from resight.trainers.fit import FitResult, fit
+from resight.trainers.lease import Fence
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.trackers import Tracker
 
@@ -28,6 +29,8 @@ def work(
     where: Place,
     context_of: Callable[[Recorder], RunContext],
     trackers: Sequence[Tracker] = (),
+    *,
+    fence: Fence | None = None,
 ) -> FitResult:
     """Train as one worker; the process group, if there are several, has been joined already.
 
@@ -37,12 +40,13 @@ def work(
         where: this worker's rank, and how many there are.
         context_of: makes the context around the recorder.
         trackers: further followers of rank 0's events.
+        fence: rank 0's leave to write into the run folder.
     """
     with ExitStack() as stack:
         stack.enter_context(_threads(config.engine.threads))
         data = stack.enter_context(open_data(config, world=where.world))
         recorder = stack.enter_context(
-            Recorder(run, rank=where.rank, keep_last=config.run.keep_last, trackers=trackers)
+            Recorder(run, rank=where.rank, keep_last=config.run.keep_last, trackers=trackers, fence=fence)
         )
         engine = open_engine(config.engine, world=where.world, local_rank=where.local_rank)
         result = fit(config, data, engine, context_of(recorder))

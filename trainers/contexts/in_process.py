@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 
+from resight.cluster.errors import UserError
 from resight.trainers.checkpoint import Position
 from resight.trainers.contexts.context import Notice, Write
 from resight.trainers.contexts.recorder import Recorder
@@ -62,6 +63,14 @@ def joined(where: Place, *, cuda: bool) -> Generator[None]:
     dist.init_process_group("nccl" if cuda else "gloo", rank=where.rank, world_size=where.world)
     try:
         yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo/" not in str(error):
+            raise
+        raise UserError(
+            f"another rank ended, or cannot be reached: {str(error).strip().partition(chr(10))[0]}",
+            where=f"rank {where.rank} of {where.world}",
+            cure="torchrun says which rank ended first; the same command goes on from the last checkpoint",
+        ) from error
     finally:
         dist.destroy_process_group()
 
