@@ -75,9 +75,13 @@ class Job:
     moving: Moving
     facts: dict[str, Any]
 
-    def save(self, position: Position, context: RunContext) -> None:
-        """Write a checkpoint through the context."""
-        context.save(lambda folder: checkpoints.save(folder, self.moving, position, self.facts), position)
+    def save(self, position: Position, context: RunContext, meter: Meter) -> None:
+        """Write a checkpoint through the context, with the sums of an epoch that has only begun."""
+
+        def write(folder: Path) -> Path:
+            return checkpoints.save(folder, self.moving, position, {**self.facts, "epoch_so_far": meter.so_far()})
+
+        context.save(write, position)
 
     def update(self, config: Config) -> None:
         """Let the method follow an optimiser step, where it wants to."""

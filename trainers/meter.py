@@ -1,6 +1,7 @@
 """How long a step took and what an epoch's losses were, without making a device wait for it.
 
-Losses are summed where they are; numbers are read back only when an event is written.
+Losses are summed where they are, in float64; numbers are read back only when an event or a checkpoint is written. The
+sums are part of a checkpoint, so that an epoch's means do not depend on where it was interrupted.
 
 Source: design of this project.
 """
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from resight.datasets.batch import Batch
@@ -17,11 +19,16 @@ __all__ = ["Meter"]
 
 
 class Meter:
-    """Times the steps and averages the losses of one epoch; a resumed epoch's averages begin where it was resumed."""
+    """Times the steps and averages the losses of an epoch, one after the other.
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._steps = 0
+    Args:
+        so_far: what `so_far` returned when the epoch was interrupted; speeds begin anew.
+    """
+
+    def __init__(self, so_far: Mapping[str, Any] | None = None) -> None:
+        kept = so_far or {"sums": {}, "steps": 0}
+        self._sums = {name: torch.tensor(value, dtype=torch.float64) for name, value in kept["sums"].items()}
+        self._steps: int = kept["steps"]
         self._images = 0
         self._waited = 0.0
         self._begin = self._mark = time.perf_counter()
@@ -36,8 +43,8 @@ class Meter:
     def add(self, losses: Mapping[str, Tensor], batch: Batch) -> None:
         """Count one step's losses."""
         for name, loss in losses.items():
-            value = loss.detach()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            value = loss.detach().double()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._steps += 1
         self._images += batch.total
 
@@ -49,6 +56,10 @@ class Meter:
         self._mark = now
         speed = {"images_per_s": batch.total / seconds, "data_s": self._waited, "step_s": seconds}
         return {"losses": values, **speed}
+
+    def so_far(self) -> dict[str, Any]:
+        """Return the sums of the epoch, JSON-able, to go on from; this waits for the device."""
+        return {"sums": {name: value.item() for name, value in self._sums.items()}, "steps": self._steps}
 
     def epoch(self) -> dict[str, Any]:
         """Return what an epoch event says: mean losses, images a second."""
