@@ -74,6 +74,7 @@ class Loader:
         self.plan = make_plan([_sampled(source) for source in sources], sampler, seed=seed)
         self.num_classes = self.plan.num_classes
         self.steps_per_epoch = self.plan.steps_per_epoch
+        self._sampler = sampler
         self._augment = augment
         self._threads = threads
         self._cache = ImageCache(cache_bytes)
@@ -112,23 +113,30 @@ class Loader:
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
         """Yield a rank's slices of the logical batches of `epoch`, from `start_step` to the end of the epoch.
 
+        A batch that is cut into parts (`SamplerConfig.parts`) comes as its parts, one after another.
+
         Raises:
-            UserError: when there are more workers than images in a batch; and, while iterating, for an image that
+            UserError: when there are more workers than images in a part; and, while iterating, for an image that
                 cannot be read, naming its key and shard.
         """
-        total = self.plan.batch_size
-        if world > total:
+        parts = self._sampler.parts
+        if world > len(parts[0]):
             raise UserError(
-                f"{world} workers cannot share batches of {total} images",
+                f"{world} workers cannot share {len(parts[0])} images, which go through the network together",
                 where="workers",
-                cure=f"use {total} workers or fewer, or raise sampler.ids_per_batch",
+                cure=f"use {len(parts[0])} workers or fewer, or raise sampler.ids_per_batch",
             )
-        slots = slice_of(total, rank, world)
         planned = self.plan.epoch(epoch)
-        jobs = (self._job(planned[step], slots, epoch, step) for step in range(start_step, len(planned)))
+        steps = range(start_step, len(planned))
+        jobs = (self._job(planned[step], part, rank, world, epoch, step) for step in steps for part in parts)
         running = done_ahead(jobs, threads=self._threads, ahead=_AHEAD)
         self._running.add(running)
         return running
+
+    @property
+    def held_out(self) -> tuple[tuple[Dataset, Int64[np.ndarray, " v"]], ...]:
+        """The data sets that set identities aside for validation, with their rows."""
+        return tuple((source.dataset, source.validation) for source in self.sources if len(source.validation))
 
     def keys(self, rows: Tensor) -> list[str]:
         """Return the samples' keys as "data set/key", for messages.
@@ -139,7 +147,10 @@ class Loader:
         places = [(self.sources[self._source[row]].dataset, self._row[row]) for row in rows.tolist()]
         return [f"{dataset.name}/{dataset.index.key[row]}" for dataset, row in places]
 
-    def _job(self, rows: Int64[np.ndarray, " l"], slots: range, epoch: int, step: int) -> Job[Batch]:
+    def _job(
+        self, planned: Int64[np.ndarray, " l"], part: range, rank: int, world: int, epoch: int, step: int
+    ) -> Job[Batch]:
+        slots, rows = slice_of(len(part), rank, world), planned[part.start : part.stop]
         shape = (len(slots), 3, self._augment.height, self._augment.width)
         array, images = self._buffers.setdefault(len(slots), Buffers(shape)).take()
         labels = self.plan.labels[rows]
@@ -155,22 +166,25 @@ class Loader:
             epoch=epoch,
             step=step,
             seed=self.seed,
+            begin=part.start,
         )
-        parts = [slots[at : at + _PART] for at in range(0, len(slots), _PART)]
-        work = [partial(self._fill, rows, part, epoch, step, array[part.start - slots.start :]) for part in parts]
+        work = [
+            partial(self._fill, planned, batch.places[at : at + _PART], epoch, step, array[at:])
+            for at in range(0, len(slots), _PART)
+        ]
         return Job(parts=work, result=batch)
 
     def _fill(
         self,
-        rows: Int64[np.ndarray, " l"],
-        slots: range,
+        planned: Int64[np.ndarray, " l"],
+        places: range,
         epoch: int,
         step: int,
         out: Float32[np.ndarray, "b 3 h w"],
     ) -> None:
-        images = [self._image(int(rows[slot])) for slot in slots]
-        draws = draw(self._augment, seed=self.seed, epoch=epoch, step=step, slots=slots)
-        apply(images, draws, self._augment, out[: len(slots)])
+        images = [self._image(int(planned[place])) for place in places]
+        draws = draw(self._augment, seed=self.seed, epoch=epoch, step=step, slots=places)
+        apply(images, draws, self._augment, out[: len(places)])
 
     def _image(self, row: int) -> UInt8[np.ndarray, "h w 3"]:
         """Return the image, resized already if it is in the cache or finds room there."""

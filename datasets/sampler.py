@@ -43,18 +43,52 @@ class SamplerConfig:
         images_per_id: K, images of each.
         steps_per_epoch: batches in an epoch; None is just enough for every identity of every source once.
         spread: what the K images should differ in, most important first.
+        accumulate: micro-batches of a step. Each has P / accumulate of its identities and is what losses, mining and
+            batch statistics see; their gradients are averaged.
+        bn_group: gradient caching: images, over all workers, that go through the network at a time and share batch
+            statistics, while the losses see the whole (micro-)batch. None: all of them at once.
     """
 
     ids_per_batch: int = 16
     images_per_id: int = 4
     steps_per_epoch: int | None = None
     spread: tuple[Literal["camid", "outfit"], ...] = ("camid",)
+    accumulate: int = 1
+    bn_group: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("ids_per_batch", 1), ("images_per_id", 1), ("steps_per_epoch", 1)):
+        for name in ("ids_per_batch", "images_per_id", "steps_per_epoch", "accumulate", "bn_group"):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"sampler.{name} is {value}", where=f"sampler.{name}", cure=f"use {least} or more")
+            if value is not None and value < 1:
+                raise UserError(f"sampler.{name} is {value}", where=f"sampler.{name}", cure="use 1 or more")
+        if self.ids_per_batch % self.accumulate:
+            raise UserError(
+                f"{self.ids_per_batch} identities cannot be shared out to {self.accumulate} micro-batches",
+                where="sampler.accumulate",
+                cure="use a divisor of sampler.ids_per_batch",
+            )
+        if self.bn_group and self.micro_batch % self.bn_group:
+            raise UserError(
+                f"{self.micro_batch} images cannot be cut into groups of {self.bn_group}",
+                where="sampler.bn_group",
+                cure=f"use a divisor of {self.micro_batch}, the images that a loss sees",
+            )
+
+    @property
+    def micro_batch(self) -> int:
+        """Images that a loss sees: P x K / accumulate."""
+        return self.ids_per_batch * self.images_per_id // self.accumulate
+
+    @property
+    def chunks(self) -> int:
+        """Passes that the images of one loss go through the network in."""
+        return self.micro_batch // (self.bn_group or self.micro_batch)
+
+    @property
+    def parts(self) -> tuple[range, ...]:
+        """Places of a step's batch that pass through the network together, in order: accumulate x chunks of them."""
+        size = self.micro_batch // self.chunks
+        return tuple(range(at, at + size) for at in range(0, self.ids_per_batch * self.images_per_id, size))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from resight.trainers.embedder import Embedder
+    from resight.trainers.load import Which
     from resight.trainers.retrieval.metrics import Metrics
 
 __all__ = ["__version__", "embed", "evaluate", "load", "rank"]
@@ -22,22 +23,23 @@ __all__ = ["__version__", "embed", "evaluate", "load", "rank"]
 __version__ = "0.1.0"
 
 
-def load(run_or_checkpoint: str | Path) -> "Embedder":
+def load(run_or_checkpoint: str | Path, *, which: "Which" = "newest") -> "Embedder":
     """Load a trained model.
 
     Args:
-        run_or_checkpoint: a run folder (its newest committed checkpoint is taken) or one checkpoint's folder.
+        run_or_checkpoint: a run folder or one checkpoint's folder.
+        which: of a run's checkpoints: the newest, or the one that validation found best.
 
     Returns:
         An `Embedder`; `embed(images)` maps n crops, each (height, width, 3) uint8 RGB of any size, to an (n, D) float32
         array of unit length, so that Euclidean and cosine order agree.
 
     Raises:
-        UserError: when there is no complete checkpoint, or its files do not match their checksums.
+        UserError: when there is no such checkpoint, or its files do not match their checksums.
     """
     from resight.trainers.load import load_embedder
 
-    return load_embedder(Path(run_or_checkpoint))
+    return load_embedder(Path(run_or_checkpoint), which=which)
 
 
 def embed(run_or_checkpoint: str | Path, images: "Sequence[np.ndarray]") -> "np.ndarray":

@@ -27,8 +27,8 @@ from resight.cluster.errors import UserError
 from resight.trainers.optimizer_tensors import pack, unpack
 
 __all__ = [
-    "Moving", "Position", "committed", "is_committed", "load", "load_models", "prune", "read_position", "read_state",
-    "save", "sweep", "verify",
+    "Moving", "Position", "best", "committed", "is_committed", "load", "load_models", "prune", "read_position",
+    "read_state", "save", "sweep", "verify",
 ]  # fmt: skip
 
 _MANIFEST: Final = "manifest.json"
@@ -153,10 +153,19 @@ def read_position(checkpoint: Path) -> Position:
     return Position(**read_state(checkpoint)["position"])
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the `keep` newest committed checkpoints."""
+def best(folder: Path) -> Path | None:
+    """Return the committed checkpoint with the highest validation mAP, the earliest of equals; None for none."""
+    judged = [(read_state(checkpoint).get("validation"), checkpoint) for checkpoint in committed(folder)]
+    scored = [(found["mAP"], checkpoint) for found, checkpoint in judged if found]
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def prune(folder: Path, keep: int, *, keep_best: bool) -> None:
+    """Remove all but the `keep` newest committed checkpoints, and, where asked to, the best one."""
+    spared = best(folder) if keep_best else None
     for checkpoint in committed(folder)[:-keep]:
-        _remove(checkpoint)
+        if checkpoint != spared:
+            _remove(checkpoint)
 
 
 def sweep(folder: Path) -> list[str]:

@@ -92,6 +92,9 @@ class RunConfig:
         checkpoint_every_epochs: a checkpoint is written after every so many epochs, and after the last.
         checkpoint_every_steps: and after so many steps within an epoch; None for none.
         keep_last: checkpoints kept; older ones are removed.
+        keep_best: beside them, the checkpoint that validation found best by mAP.
+        validate_every_epochs: the identities that `data.val_ids` sets aside are judged after every so many epochs, and
+            after the last.
         log_every_steps: a step event is written every so many steps.
     """
 
@@ -99,6 +102,8 @@ class RunConfig:
     checkpoint_every_epochs: int = field(default=1, metadata=_PLACEMENT)
     checkpoint_every_steps: int | None = field(default=None, metadata=_PLACEMENT)
     keep_last: int = field(default=2, metadata=_PLACEMENT)
+    keep_best: bool = field(default=True, metadata=_PLACEMENT)
+    validate_every_epochs: int = field(default=10, metadata=_PLACEMENT)
     log_every_steps: int = field(default=1, metadata=_PLACEMENT)
 
     def __post_init__(self) -> None:
@@ -106,6 +111,7 @@ class RunConfig:
         at_least("run.checkpoint_every_epochs", self.checkpoint_every_epochs, 1)
         at_least("run.checkpoint_every_steps", self.checkpoint_every_steps or 1, 1)
         at_least("run.keep_last", self.keep_last, 1)
+        at_least("run.validate_every_epochs", self.validate_every_epochs, 1)
         at_least("run.log_every_steps", self.log_every_steps, 1)
 
 

@@ -5,8 +5,9 @@ the attempt (how many starts this folder has seen): steps replayed after a crash
 keeps the later one. Ray's own reports are throttled to a few a second, so they do not carry steps.
 
 Every event but "error" has `epoch` and `step`. In "step" and "epoch" events `epoch` is the one they belong to, from
-0; in "start", "resume", "checkpoint" and "finish" it is the number of whole epochs done. `step` is always the number
-of optimiser steps done since the run began, so the first step's event says 1.
+0; in "start", "resume", "validate", "checkpoint" and "finish" it is the number of whole epochs done. `step` is always
+the number of optimiser steps done since the run began, so the first step's event says 1. A "validate" event has mAP,
+mINP, rank1 (fractions) and queries, over all data sets and for each in `sets`.
 
 Source: design of this project.
 """
@@ -60,9 +61,9 @@ def curve(events: Iterable[Mapping[str, Any]], kind: str = "step") -> Iterator[M
 
 
 def write_metrics(events: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write steps and epochs as Parquet: one row an event, losses as columns `loss/<name>`."""
+    """Write steps, epochs and validations as Parquet: one row an event, losses as columns `loss/<name>`."""
     every = list(events)
-    rows = [_flat(event) for kind in ("step", "epoch") for event in curve(every, kind)]
+    rows = [_flat(event) for kind in ("step", "epoch", "validate") for event in curve(every, kind)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pa.table({name: [row.get(name) for row in rows] for name in names})
     temporary = path.with_name(f".tmp-{path.name}")
@@ -72,7 +73,7 @@ def write_metrics(events: Iterable[Mapping[str, Any]], path: Path) -> None:
 
 def _flat(event: Mapping[str, Any]) -> dict[str, Any]:
     losses = {f"loss/{name}": value for name, value in event.get("losses", {}).items()}
-    return {**{name: value for name, value in event.items() if name != "losses"}, **losses}
+    return {**{name: value for name, value in event.items() if name not in ("losses", "sets")}, **losses}
 
 
 def _finite(value: Any) -> Any:

@@ -5,16 +5,19 @@ Source: design of this project.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from resight.cluster.errors import UserError
 from resight.datasets.batch import Batch
+from resight.datasets.dataset import Dataset
 from resight.trainers import checkpoint as checkpoints
 from resight.trainers import schema
 from resight.trainers.checkpoint import Moving, Position
@@ -26,7 +29,7 @@ from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape, Method
 from resight.trainers.optim import make_optimizer
 
-__all__ = ["Job", "TrainData", "make_job", "resume_job"]
+__all__ = ["Job", "TrainData", "begun_epoch", "make_job", "resume_job"]
 
 
 class TrainData(Protocol):
@@ -52,8 +55,13 @@ class TrainData(Protocol):
         """Logical batches in an epoch."""
         ...
 
+    @property
+    def held_out(self) -> Sequence[tuple[Dataset, Int64[np.ndarray, " v"]]]:
+        """Data sets with the rows of identities that are set aside for validation; empty for none."""
+        ...
+
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
-        """Yield a rank's slices of the batches of `epoch`, from `start_step` on."""
+        """Yield a rank's slices of the batches of `epoch`, from `start_step` on, each as its parts one by one."""
         ...
 
     def keys(self, rows: Tensor) -> list[str]:
@@ -67,21 +75,34 @@ class Job:
 
     Attributes:
         method: the functions of the method.
+        shape: what the networks were built for.
         moving: networks, optimiser, method state.
         facts: kept in each checkpoint, so that it can be used without its run folder.
     """
 
     method: Method
+    shape: DataShape
     moving: Moving
     facts: dict[str, Any]
 
-    def save(self, position: Position, context: RunContext, meter: Meter) -> None:
-        """Write a checkpoint through the context, with the sums of an epoch that has only begun."""
+    def save(
+        self,
+        position: Position,
+        context: RunContext,
+        validation: Mapping[str, Any] | None = None,
+        *,
+        so_far: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a checkpoint through the context.
 
-        def write(folder: Path) -> Path:
-            return checkpoints.save(folder, self.moving, position, {**self.facts, "epoch_so_far": meter.so_far()})
-
-        context.save(write, position)
+        Args:
+            position: how far the run is.
+            context: writes.
+            validation: what validation found here, if it took place.
+            so_far: the sums of an epoch that has only begun (`meter.py`).
+        """
+        facts = {**self.facts, "validation": validation, "epoch_so_far": so_far}
+        context.save(lambda folder: checkpoints.save(folder, self.moving, position, facts), position)
 
     def update(self, config: Config) -> None:
         """Let the method follow an optimiser step, where it wants to."""
@@ -105,13 +126,14 @@ def make_job(config: Config, data: TrainData, engine: Engine) -> Job:
     engine.place(models)
     moving = Moving(models=models, optimizer=make_optimizer(models, config.optim), state=state)
     facts = {"config": to_dict(config), "fingerprint": fingerprint(config), "shape": schema.plain(shape)}
-    return Job(method=method, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch})
+    return Job(method=method, shape=shape, moving=moving, facts={**facts, "steps_per_epoch": data.steps_per_epoch})
 
 
 def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, context: RunContext) -> Position:
     """Let the engine take charge, fill the job from the context's checkpoint if it has one; return where to go on."""
     whole = WholeLoss(job.method, job.moving.models, config, job.moving.state, engine.group)
-    idle = engine.prepare(whole, job.moving.optimizer, lambda: _example(data, engine))
+    cached = config.sampler.chunks > 1
+    idle = engine.prepare(whole, job.moving.optimizer, lambda: _example(data, engine), cached=cached)
     checkpoint = context.checkpoint()
     position = _restore(job, checkpoint) if checkpoint else Position()
     context.report(
@@ -128,6 +150,11 @@ def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, contex
         without_gradient=list(idle),
     )
     return position
+
+
+def begun_epoch(checkpoint: Path | None) -> Mapping[str, Any] | None:
+    """Return the sums that the epoch had when `checkpoint` was made in its midst (`meter.py`); None at its begin."""
+    return checkpoints.read_state(checkpoint).get("epoch_so_far") if checkpoint else None
 
 
 def _example(data: TrainData, engine: Engine) -> Batch:

@@ -14,7 +14,7 @@ from resight.datasets.dataset import open_dataset
 from resight.trainers import checkpoint as checkpoints
 from resight.trainers.config import scratch
 from resight.trainers.embedder import Embedder
-from resight.trainers.load import find_checkpoint, load_embedder
+from resight.trainers.load import Which, find_checkpoint, load_embedder
 from resight.trainers.methods import method_of
 from resight.trainers.retrieval.judge import Evaluation, judge
 from resight.trainers.retrieval.protocol import find_protocol
@@ -29,15 +29,17 @@ def judge_run(
     data: Path,
     *,
     protocol: str = "market1501",
+    which: Which = "newest",
     baselines: bool = False,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Judge the newest checkpoint of a run, or the one that is given.
+    """Judge a checkpoint of a run, or the one that is given.
 
     Args:
         path: a run folder, whose `evaluations/` receives the findings, or a checkpoint in one.
         data: a packed or rendered data set with query and gallery images.
         protocol: a name in `retrieval.protocol.PROTOCOLS`.
+        which: of a run's checkpoints: the newest, or the one that validation found best.
         baselines: also judge chance, the untrained network, and what masks allow.
         progress: receives images done.
 
@@ -45,7 +47,7 @@ def judge_run(
         UserError: for a missing checkpoint or data set, and when the evaluation refuses.
     """
     rules, dataset = find_protocol(protocol), open_dataset(data)
-    checkpoint = find_checkpoint(path)
+    checkpoint = find_checkpoint(path, which=which)
     embedder = load_embedder(checkpoint)
 
     def untrained() -> Embedder:

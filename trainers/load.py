@@ -6,6 +6,7 @@ Source: design of this project.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -19,19 +20,22 @@ from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape
 from resight.trainers.run_folder import RunFolder
 
-__all__ = ["find_checkpoint", "load_embedder"]
+__all__ = ["Which", "find_checkpoint", "load_embedder"]
+
+Which = Literal["newest", "best"]
 
 
-def load_embedder(path: Path | str) -> Embedder:
-    """Return the embedder of a run's newest checkpoint, or of the checkpoint that is given.
+def load_embedder(path: Path | str, *, which: Which = "newest") -> Embedder:
+    """Return the embedder of a run's newest or best checkpoint, or of the checkpoint that is given.
 
     Args:
         path: a run folder or a checkpoint folder.
+        which: of a run's checkpoints: the newest, or the one that validation found best.
 
     Raises:
-        UserError: when there is no checkpoint, or it does not match its manifest.
+        UserError: when there is no such checkpoint, or it does not match its manifest.
     """
-    checkpoint = find_checkpoint(Path(path))
+    checkpoint = find_checkpoint(Path(path), which=which)
     kept = checkpoints.read_state(checkpoint)
     config, shape = from_dict(kept["config"]), schema.build(DataShape, kept["shape"], path="shape")
     models = method_of(config).build(scratch(config), shape)
@@ -43,14 +47,21 @@ def load_embedder(path: Path | str) -> Embedder:
     return Embedder(config, models, shape)
 
 
-def find_checkpoint(path: Path) -> Path:
-    """Return the checkpoint that `path` is, or the newest one of the run that it is; `UserError` when there is none."""
+def find_checkpoint(path: Path, *, which: Which = "newest") -> Path:
+    """Return the checkpoint that `path` is, or one of the run that it is; `UserError` when there is none."""
     path = path.expanduser().absolute()
     if checkpoints.is_committed(path):
         return path
-    latest = RunFolder(path).latest()
-    if latest is None:
+    run = RunFolder(path)
+    found = run.latest() if which == "newest" else run.best()
+    if found is None and run.latest() is not None:
+        raise UserError(
+            "no checkpoint of this run was validated",
+            where=str(path),
+            cure="take the newest one, or train with --data.val-ids 0.1",
+        )
+    if found is None:
         raise UserError(
             "there is no checkpoint here", where=str(path), cure="give a run folder that has one, or train first"
         )
-    return latest
+    return found

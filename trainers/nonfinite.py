@@ -3,7 +3,7 @@
 Source: design of this project; against training on through NaN, which costs a run its weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,22 +22,23 @@ class NonFiniteLoss(UserError):  # noqa: N818 - it says what happened
 
 
 def non_finite(
-    losses: Mapping[str, Tensor], batch: Batch, at: Position, engine: Engine, data: TrainData
+    losses: Mapping[str, Tensor], batches: Sequence[Batch], at: Position, engine: Engine, data: TrainData
 ) -> NonFiniteLoss:
     """Return the error. Every rank calls this, since they find out together whose images are to blame.
 
     Args:
         losses: the step's losses.
-        batch: this rank's part of the batch.
+        batches: this rank's part of the step's batch, in its parts.
         at: epochs and steps done before.
         engine: asks the other ranks.
         data: names the images.
     """
-    broken = ~torch.isfinite(batch.images).flatten(1).all(dim=1)
-    (culprit,) = engine.largest(engine.rank + 1 if broken.any() else 0)
+    broken = [~torch.isfinite(batch.images).flatten(1).all(dim=1) for batch in batches]
+    blamed = torch.cat([batch.local(batch.rows)[which] for batch, which in zip(batches, broken, strict=True)])
+    (culprit,) = engine.largest(engine.rank + 1 if len(blamed) else 0)
     parts = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
     blame = f"the images of rank {culprit - 1} hold NaN" if culprit else "all images of the batch are finite"
-    keys = data.keys(batch.local(batch.rows)[broken] if broken.any() else batch.rows)
+    keys = data.keys(blamed if len(blamed) else torch.cat([batch.rows for batch in batches]))
     return NonFiniteLoss(
         f"the loss is not finite ({parts}) at step {at.step + 1}, epoch {at.epoch}; {blame}",
         where=f"rank {engine.rank} of {engine.world}, images {_listed(keys)}",

@@ -3,7 +3,7 @@
     config.yaml                the whole configuration; the run can be started from it
     environment.json           versions, machine, threads, commit, command line
     events.jsonl               what happened, one JSON object a line, by rank 0; events-01.jsonl ... by the others
-    metrics.parquet            the steps and epochs of events.jsonl as a table, replayed steps once
+    metrics.parquet            steps, epochs and validations of events.jsonl as a table, replayed steps once
     checkpoints/               0003-0000120/ ...: three epochs, 120 steps done
     tensorboard/  evaluations/<data set>/  report.html
     control/                   who writes here now (`lease.py`), and notes to the workers, such as the request to stop
@@ -110,6 +110,10 @@ class RunFolder:
         """Return the newest committed checkpoint, or None."""
         found = checkpoints.committed(self.checkpoints)
         return found[-1] if found else None
+
+    def best(self) -> Path | None:
+        """Return the committed checkpoint that validation found best, or None."""
+        return checkpoints.best(self.checkpoints)
 
     def stopped(self) -> str:
         """Return in words where a run was saved that was told to stop."""

@@ -63,7 +63,7 @@ class Trackers:
 
 
 class TensorBoard:
-    """Scalars by step: each loss, the total, learning rate and speed; epochs under `epoch/`.
+    """Scalars by step: each loss, the total, learning rate and speed; epochs under `epoch/`, `validation/` as it is.
 
     Args:
         folder: TensorBoard's log folder.
@@ -83,6 +83,9 @@ class TensorBoard:
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Write the scalars of a step or an epoch."""
+        if event["event"] == "validate":
+            for name in ("mAP", "mINP", "rank1"):
+                self._writer.add_scalar(f"validation/{name}", event[name], event["step"], walltime=event["time"])
         if event["event"] not in ("step", "epoch"):
             return
         prefix = "" if event["event"] == "step" else "epoch/"
@@ -109,17 +112,20 @@ class ProgressTracker:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._total = 0
+        self._judged: dict[str, float | int | str] = {}
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Show steps, and the events that change the count."""
         kind = event["event"]
+        if kind == "validate":
+            self._judged = {"val mAP": event["mAP"]}
         if kind not in ("start", "resume", "step", "finish"):
             return
         self._total = event.get("steps_total", self._total)
         facts: dict[str, float | int | str] = {}
         if kind == "step":
             facts = {"epoch": event["epoch"], "loss": event["total"], "lr": event["lr"]}
-            facts["images/s"] = event["images_per_s"]
+            facts |= {"images/s": event["images_per_s"], **self._judged}
         if event["attempt"] > 1:
             facts["attempt"] = event["attempt"]
         self._progress(Step(task="train", done=event["step"], total=self._total, unit="steps", facts=facts))

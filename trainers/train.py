@@ -29,6 +29,7 @@ from resight.trainers.lease import Fence, held
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.signals import StopNote, Told, on_stop
 from resight.trainers.trackers import ProgressTracker
+from resight.trainers.validation import check_validation
 from resight.trainers.worker import open_data, work
 
 __all__ = ["Backend", "Resume", "train"]
@@ -76,7 +77,8 @@ def train(
             progress(_finished(run))
         return run
     if where.rank == 0:
-        open_data(config, world=workers).close()  # a user's mistake is told here, before any worker starts
+        with open_data(config, world=workers) as data:  # a user's mistake is told here, before any worker starts
+            check_validation(config, data)
     with held(run.control, attempt=run.attempts() + 1) if where.rank == 0 else nullcontext() as fence:
         _check(run, config, resume, where)  # once more: another start may have begun a run here in between
         if where.rank == 0:

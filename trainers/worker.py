@@ -46,7 +46,14 @@ def work(
         stack.enter_context(_threads(config.engine.threads))
         data = stack.enter_context(open_data(config, world=where.world))
         recorder = stack.enter_context(
-            Recorder(run, rank=where.rank, keep_last=config.run.keep_last, trackers=trackers, fence=fence)
+            Recorder(
+                run,
+                rank=where.rank,
+                keep_last=config.run.keep_last,
+                keep_best=config.run.keep_best,
+                trackers=trackers,
+                fence=fence,
+            )
         )
         engine = open_engine(config.engine, world=where.world, local_rank=where.local_rank)
         result = fit(config, data, engine, context_of(recorder))
@@ -57,12 +64,12 @@ def work(
 
 def open_data(config: Config, *, world: int) -> Loader:
     """Open the training data; `UserError` when it is not there, or has too little for the config's batches."""
-    images = config.sampler.ids_per_batch * config.sampler.images_per_id
+    images = len(config.sampler.parts[0])
     if images < world:
         raise UserError(
-            f"a batch of {images} images cannot be shared by {world} workers",
-            where="sampler",
-            cure="use fewer workers, or a larger sampler.ids_per_batch",
+            f"{world} workers cannot share {images} images, which go through the network together",
+            where="workers",
+            cure=f"use {images} workers or fewer, or a larger sampler.ids_per_batch or sampler.bn_group",
         )
     return open_training_data(
         config.data.sources,

@@ -38,4 +38,16 @@ def read_yaml(text: str, *, where: str = "") -> Tree:
 
 def write_yaml(tree: Tree) -> str:
     """Return the YAML text of a plain tree, keys in the given order, short lists on one line."""
-    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that escapes Unicode's line ends; PyYAML writes them as they are and reads them back as blanks."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Quote a text so that it comes back equal."""
+        style = '"' if any(end in data for end in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -18,6 +18,7 @@ class Evaluate:
     Examples:
       resight evaluate runs/market --data data/market
       resight evaluate runs/market --data data/market --json | jq .mAP
+      resight evaluate runs/market --data data/market --checkpoint best
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
@@ -26,6 +27,8 @@ class Evaluate:
     """The data set to judge on; its query and gallery splits are used."""
     protocol: str = "market1501"
     """market1501: the query's own pid and camera do not count. no_camera: nothing is left out but the query itself."""
+    checkpoint: Literal["newest", "best"] = "newest"
+    """Of a run's checkpoints: the newest, or the one that validation found best (see --data.val-ids of train)."""
     baselines: bool = False
     """Also judge chance, an untrained network and, where there are masks, colour histograms and silhouettes."""
     json: bool = False
@@ -41,7 +44,12 @@ class Evaluate:
 
         with ProgressView(quiet=self.quiet) as view:
             evaluation = judge_run(
-                self.run_folder, self.data, protocol=self.protocol, baselines=self.baselines, progress=view
+                self.run_folder,
+                self.data,
+                protocol=self.protocol,
+                which=self.checkpoint,
+                baselines=self.baselines,
+                progress=view,
             )
         if self.json:
             show_json(evaluation.metrics.to_dict())

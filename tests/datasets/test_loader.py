@@ -44,10 +44,12 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write_dataset(crops("train", ids=6, per_id=4), tmp_path_factory.mktemp("strangers"), name="strangers")
 
 
-def opened(*data: Dataset, threads: int = 2, cache_gib: float = 1.0, seed: int = 5) -> Loader:
+def opened(
+    *data: Dataset, threads: int = 2, cache_gib: float = 1.0, seed: int = 5, sampler: SamplerConfig = SAMPLER
+) -> Loader:
     paths = [dataset.path for dataset in data]
     return open_training_data(
-        paths, sampler=SAMPLER, augment=AUGMENT, val_ids=0, seed=seed, threads=threads, cache_gib=cache_gib
+        paths, sampler=sampler, augment=AUGMENT, val_ids=0, seed=seed, threads=threads, cache_gib=cache_gib
     )
 
 
@@ -104,6 +106,23 @@ def test_workers_hold_slices_of_the_same_batches(people: Dataset, world: int) ->
         assert [slot for part in mine for slot in part.slots] == list(range(12))
         assert all(torch.equal(part.rows, batch.rows) for part in mine)
         assert torch.equal(torch.cat([part.local(part.labels) for part in mine]), batch.labels)
+
+
+@pytest.mark.parametrize("cut", [{"accumulate": 2}, {"bn_group": 4}, {"accumulate": 2, "bn_group": 3}])
+def test_parts_are_the_same_batches_cut(people: Dataset, cut: dict[str, int]) -> None:
+    """The same images with the same draws, whatever passes through the network together."""
+    whole = collected(opened(people).batches(3, 1, rank=0, world=1))
+    sampler = replace(SAMPLER, **cut)
+    cuts = [collected(opened(people, sampler=sampler).batches(3, 1, rank=rank, world=2)) for rank in range(2)]
+    count = len(sampler.parts)
+    for step, batch in enumerate(whole):
+        images = torch.empty_like(batch.images)
+        for rank in cuts:
+            for part, places in zip(rank[step * count : (step + 1) * count], sampler.parts, strict=True):
+                assert torch.equal(part.rows, batch.rows[places.start : places.stop])
+                assert (part.total, part.begin, part.step) == (len(places), places.start, batch.step)
+                images[part.places.start : part.places.stop] = part.images
+        assert torch.equal(images, batch.images)
 
 
 @pytest.mark.parametrize("start", [0, 1, 3, 4])
@@ -186,7 +205,7 @@ def test_a_broken_image_stops_the_run_with_its_key_and_shard(tmp_path: Path) -> 
 
 
 def test_more_workers_than_images_are_refused(people: Dataset) -> None:
-    with pytest.raises(UserError, match="13 workers cannot share batches of 12 images"):
+    with pytest.raises(UserError, match="13 workers cannot share 12 images, which go"):
         opened(people).batches(0, 0, rank=0, world=13)
 
 

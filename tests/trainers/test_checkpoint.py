@@ -139,7 +139,7 @@ def test_only_committed_folders_count_and_the_rest_is_swept(tmp_path: Path) -> N
     names = [path.name for path in checkpoints.committed(tmp_path)]
     assert names == ["0000-0000001", "0001-0000002", "0005-0000010"]
     assert checkpoints.sweep(tmp_path) == [".tmp-crashed", "0009-0000099"]
-    checkpoints.prune(tmp_path, keep=2)
+    checkpoints.prune(tmp_path, keep=2, keep_best=True)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     assert [path.name for path in checkpoints.committed(tmp_path)] == names[1:]
 

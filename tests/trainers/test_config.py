@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resight.cluster.errors import UserError
@@ -46,6 +46,7 @@ def test_a_config_comes_back_equal_from_every_form(size: Any, tmp_path: Path) ->
 
 
 @settings(deadline=None)
+@example(lr=1.0, margin=None, sources=["\x85", "a\u2028b", "\u2029", "n\n"])
 @given(
     st.floats(1e-9, 10), st.one_of(st.none(), st.floats(0, 9)), st.lists(st.text(min_size=1, max_size=5), max_size=3)
 )

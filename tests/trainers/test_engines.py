@@ -96,7 +96,7 @@ def on_rank() -> tuple[list[str], dict[str, Tensor], int, Tensor]:
     assert torch.equal(torch.get_rng_state(), before), "warming up leaves no trace"
     assert state["seen"] == 0
     for batch in batches:
-        engine.backward(engine.forward(batch)["square"])
+        engine.backward(engine.forward([batch])["square"])
         engine.step(None)
     engine.barrier()
     return list(idle), models.state_dict(), int(state["seen"]), torch.tensor(engine.largest(engine.rank, 5))

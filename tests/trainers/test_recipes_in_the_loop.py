@@ -26,6 +26,7 @@ STEPS = 6
 class _Data:
     num_classes, num_cameras, steps_per_epoch = golden_curves.CLASSES, 2, golden_curves.STEPS_PER_EPOCH
     cameras = ("golden/0", "golden/1")
+    held_out = ()
 
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
         shape = DataShape(num_classes=golden_curves.CLASSES, num_cameras=2, height=128, width=64)

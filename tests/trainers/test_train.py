@@ -149,7 +149,7 @@ def test_a_folder_of_something_else_is_left_alone(config: Config, tmp_path: Path
         ({"data__sources": ["/nowhere"]}, {}, "nowhere"),
         ({}, {"workers": 0}, "0 workers cannot train"),
         ({}, {"workers": 2}, "need to be started by something"),
-        ({}, {"workers": 17, "backend": "ray"}, "16 images cannot be shared by 17"),
+        ({}, {"workers": 17, "backend": "ray"}, "17 workers cannot share 16 images"),
         ({"engine__kind": "deepspeed"}, {}, "not there yet"),
     ],
 )

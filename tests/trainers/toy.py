@@ -43,6 +43,7 @@ class ToyData:
 
     num_classes, num_cameras = CLASSES, CAMERAS
     cameras = tuple(f"toy/{camid}" for camid in range(CAMERAS))
+    held_out = ()
 
     def __init__(self, config: Config, *, steps: int = 3, poison: Position | None = None) -> None:
         self.steps_per_epoch = steps
@@ -51,12 +52,13 @@ class ToyData:
 
     def batches(self, epoch: int, start_step: int, *, rank: int, world: int) -> Iterator[Batch]:
         for step in range(start_step, self.steps_per_epoch):
-            yield self._batch(epoch, step, rank, world)
+            for part in self._config.sampler.parts:
+                yield self._batch(epoch, step, part, rank, world)
 
     def keys(self, rows: Tensor) -> list[str]:
         return [f"toy/{row}" for row in rows.tolist()]
 
-    def _batch(self, epoch: int, step: int, rank: int, world: int) -> Batch:
+    def _batch(self, epoch: int, step: int, part: range, rank: int, world: int) -> Batch:
         sampler = self._config.sampler
         total = sampler.ids_per_batch * sampler.images_per_id
         generator = torch.Generator().manual_seed(1000 * (100 * self._config.seed + epoch) + step)
@@ -67,16 +69,18 @@ class ToyData:
         images += 4 * stripes
         if self._poison == Position(epoch=epoch, step=step):
             images[-1] = float("nan")
-        slots = slice_of(total, rank, world)
+        slots = slice_of(len(part), rank, world)
+        places, labels = torch.tensor(part), labels[part.start : part.stop]
         return Batch(
-            images=images[slots.start : slots.stop].float(),
+            images=images[places[slots.start : slots.stop]].float(),
             slots=slots,
-            rows=torch.arange(total),
+            begin=part.start,
+            rows=places,
             labels=labels,
             pids=labels,
-            camids=torch.arange(total) % CAMERAS,
-            has_id=torch.ones(total, dtype=torch.bool),
-            has_shape=torch.zeros(total, dtype=torch.bool),
+            camids=places % CAMERAS,
+            has_id=torch.ones(len(part), dtype=torch.bool),
+            has_shape=torch.zeros(len(part), dtype=torch.bool),
             epoch=epoch,
             step=step,
             seed=self._config.seed,

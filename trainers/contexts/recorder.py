@@ -32,7 +32,8 @@ class Recorder:
     Args:
         run: the folder, with its `config.yaml`.
         rank: who writes.
-        keep_last: checkpoints kept.
+        keep_last: newest checkpoints kept.
+        keep_best: whether the one that validation found best is kept too.
         trackers: more followers of rank 0's events, beside TensorBoard.
         fence: of the lease under which rank 0 writes; None for a folder that nobody else can know.
 
@@ -46,12 +47,14 @@ class Recorder:
         *,
         rank: int,
         keep_last: int,
+        keep_best: bool = True,
         trackers: Sequence[Tracker] = (),
         fence: Fence | None = None,
     ) -> None:
         self.run = run
         self.rank = rank
         self._keep_last = keep_last
+        self._keep_best = keep_best
         self._fence = fence if rank == 0 else None
         self._asked_s = -_ASK_EVERY_S
         self._ask()
@@ -84,7 +87,7 @@ class Recorder:
             return
         self._ask()
         path: Path = write(self.run.checkpoints)
-        checkpoints.prune(self.run.checkpoints, self._keep_last)
+        checkpoints.prune(self.run.checkpoints, self._keep_last, keep_best=self._keep_best)
         self.report("checkpoint", {"epoch": position.epoch, "step": position.step, "checkpoint": path.name})
         self.write_metrics()
 

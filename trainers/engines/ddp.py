@@ -14,6 +14,7 @@ Source: Li et al. 2020, arXiv:2006.15704 (buckets); the cure was measured in thi
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
@@ -23,6 +24,7 @@ from torch.optim import Optimizer
 
 from resight.datasets.batch import Batch
 from resight.trainers.config import EngineConfig
+from resight.trainers.engines.cached import CachedLoss, mean_gradients
 from resight.trainers.engines.placing import apply_step, arithmetic, device_for, place_batch, place_module
 from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.norm import connect
@@ -45,7 +47,9 @@ class DdpEngine:
         self.group = dist.group.WORLD
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.device = device_for(config, local_rank)
-        self._wrapped: nn.Module | None = None
+        self._whole: WholeLoss | None = None
+        self._wrapped: DistributedDataParallel | None = None
+        self._cached: CachedLoss | None = None
         self._optimizer: Optimizer | None = None
 
     def place(self, module: nn.Module) -> None:
@@ -53,9 +57,18 @@ class DdpEngine:
         place_module(module, self.config, self.device)
         connect(module, self.group)
 
-    def prepare(self, whole: WholeLoss, optimizer: Optimizer, example: Callable[[], Batch]) -> Sequence[str]:
-        """Wrap, warm up, put everything back; return the names of parameters without a gradient."""
-        self._optimizer = optimizer
+    def prepare(
+        self, whole: WholeLoss, optimizer: Optimizer, example: Callable[[], Batch], *, cached: bool = False
+    ) -> Sequence[str]:
+        """Wrap, warm up, put everything back; return the names of parameters without a gradient.
+
+        With gradient caching DDP is left out, and with it the warming up: heads and networks get their gradients in
+        different backward passes, which its buckets cannot follow.
+        """
+        self._whole, self._optimizer = whole, optimizer
+        if cached:
+            self._cached = CachedLoss(whole, self.config, self.device, self.world)
+            return ()
         batch = place_batch(example(), self.config, self.device)
         weights, state = copy.deepcopy((whole.state_dict(), whole.state))
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
@@ -70,19 +83,28 @@ class DdpEngine:
         optimizer.zero_grad(set_to_none=True)
         return idle
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, chunks: Sequence[Batch], *, more: bool = False) -> dict[str, Tensor]:
         """Return the losses of the logical batch, the same on every rank."""
+        if self._cached is not None:
+            return self._cached.forward(chunks)
         assert self._wrapped is not None, "prepare comes first"
-        with arithmetic(self.config, self.device):
+        (batch,) = chunks
+        with arithmetic(self.config, self.device), self._wrapped.no_sync() if more else nullcontext():
             return self._wrapped(place_batch(batch, self.config, self.device))
 
     def backward(self, total: Tensor) -> None:
-        """Leave the mean of the ranks' gradients, which is the exact one, in every rank's parameters."""
-        total.backward()
+        """Add the gradient; the last before `step` brings the ranks' mean, which is the exact one."""
+        if self._cached is None:
+            total.backward()
+        else:
+            self._cached.backward(total)
 
     def step(self, clip_norm: float | None) -> None:
         """Let the optimiser step, the same on every rank, and clear the gradients."""
+        assert self._whole is not None, "prepare comes first"
         assert self._optimizer is not None, "prepare comes first"
+        if self._cached is not None:
+            mean_gradients(self._whole, self.group)
         apply_step(self._optimizer, clip_norm)
 
     def largest(self, *values: int) -> tuple[int, ...]:

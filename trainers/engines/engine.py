@@ -1,8 +1,8 @@
 """The seam between the training loop and how a step is spread over workers.
 
-The loop calls `forward`, `backward`, `step`, in this order, once a logical batch, and nothing else touches gradients.
-That is also the shape of a DeepSpeed engine, so its ZeRO stages fit behind the same three calls. An engine knows
-nothing of Ray, run folders or configuration files.
+The loop calls `forward` and `backward` once a logical batch and then `step`, and nothing else touches gradients; with
+`accumulate`, a step has several (micro-)batches, whose gradients add up. That is also the shape of a DeepSpeed engine,
+so its ZeRO stages fit behind the same three calls. An engine knows nothing of Ray, run folders or configuration files.
 
 Source: design of this project; the idea of one small engine interface from Lightning Fabric.
 """
@@ -48,7 +48,9 @@ class Engine(Protocol):
         """Move a module to this engine's device and number format, and join its batch statistics over the ranks."""
         ...
 
-    def prepare(self, whole: WholeLoss, optimizer: Optimizer, example: Callable[[], Batch]) -> Sequence[str]:
+    def prepare(
+        self, whole: WholeLoss, optimizer: Optimizer, example: Callable[[], Batch], *, cached: bool = False
+    ) -> Sequence[str]:
         """Take charge of the step.
 
         Args:
@@ -56,18 +58,24 @@ class Engine(Protocol):
             optimizer: over `whole`'s parameters.
             example: gives some batch, for engines that must warm up; parameters, buffers, state and generators are
                 as before afterwards.
+            cached: whether logical batches will come in chunks, for gradient caching.
 
         Returns:
             Names of trainable parameters that got no gradient while warming up; empty when the engine does not warm up.
         """
         ...
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of the logical batch, the same on every rank."""
+    def forward(self, chunks: Sequence[Batch], *, more: bool = False) -> dict[str, Tensor]:
+        """Return the losses of the logical batch, the same on every rank.
+
+        Args:
+            chunks: this rank's part of it: one batch, or several when `cached`.
+            more: whether further logical batches follow before the optimiser's step.
+        """
         ...
 
     def backward(self, total: Tensor) -> None:
-        """Leave the gradient of `total`, exact for the logical batch, in every rank's parameters."""
+        """Add the gradient of `total`, the last forward's; before `step` it is exact in every rank's parameters."""
         ...
 
     def step(self, clip_norm: float | None) -> None:

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from resight.datasets.batch import Batch
 from resight.trainers.config import EngineConfig
+from resight.trainers.engines.cached import CachedLoss
 from resight.trainers.engines.placing import apply_step, arithmetic, device_for, place_batch, place_module
 from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.norm import connect
@@ -32,6 +33,7 @@ class SingleEngine:
         self.config = config
         self.device = device_for(config, 0)
         self._whole: WholeLoss | None = None
+        self._cached: CachedLoss | None = None
         self._optimizer: Optimizer | None = None
 
     def place(self, module: nn.Module) -> None:
@@ -39,20 +41,29 @@ class SingleEngine:
         place_module(module, self.config, self.device)
         connect(module, None)
 
-    def prepare(self, whole: WholeLoss, optimizer: Optimizer, example: Callable[[], Batch]) -> Sequence[str]:
+    def prepare(
+        self, whole: WholeLoss, optimizer: Optimizer, example: Callable[[], Batch], *, cached: bool = False
+    ) -> Sequence[str]:
         """Take charge of the step; there is nothing to warm up."""
         self._whole, self._optimizer = whole, optimizer
+        self._cached = CachedLoss(whole, self.config, self.device, self.world) if cached else None
         return ()
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, chunks: Sequence[Batch], *, more: bool = False) -> dict[str, Tensor]:
         """Return the losses of the logical batch."""
         assert self._whole is not None, "prepare comes first"
+        if self._cached is not None:
+            return self._cached.forward(chunks)
+        (batch,) = chunks
         with arithmetic(self.config, self.device):
             return self._whole(place_batch(batch, self.config, self.device))
 
     def backward(self, total: Tensor) -> None:
-        """Leave the gradient in the parameters."""
-        total.backward()
+        """Add the gradient to the parameters'."""
+        if self._cached is None:
+            total.backward()
+        else:
+            self._cached.backward(total)
 
     def step(self, clip_norm: float | None) -> None:
         """Let the optimiser step, and clear the gradients."""

@@ -41,8 +41,18 @@ class WholeLoss(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the named losses, each a scalar of the logical batch."""
-        own = self.method.features(self.models, batch, self.config)
-        features = {
+        return self.losses(self.gathered(self.features(batch), batch), batch)
+
+    def features(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the features of this rank's slice, (b, ...) by name."""
+        return self.method.features(self.models, batch, self.config)
+
+    def gathered(self, own: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return all ranks' features, (L, ...) by name."""
+        return {
             name: gather(value, slots=batch.slots, total=batch.total, group=self.group) for name, value in own.items()
         }
+
+    def losses(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the losses of gathered features; of `batch` only what covers all images is looked at."""
         return self.method.losses(self.models, features, batch, self.config, self.state)

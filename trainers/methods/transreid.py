@@ -217,7 +217,7 @@ def _keep(models: Models, batch: Batch, config: "Config") -> tuple[Tensor, Tenso
         return ()
     pieces = _settings(config).jpm_branches
     rates = [*vit.drop_rates, *[vit.drop_path] * pieces]
-    drawn = drop_path(rates, seed=batch.seed, epoch=batch.epoch, step=batch.step, slots=batch.slots)
+    drawn = drop_path(rates, seed=batch.seed, epoch=batch.epoch, step=batch.step, slots=batch.places)
     whole = torch.from_numpy(drawn).to(batch.images.device, batch.images.dtype)
     return whole[: vit.depth], whole[vit.depth :]
 
