@@ -53,7 +53,11 @@ def place() -> Place:
 @contextmanager
 def joined(where: Place, *, cuda: bool) -> Generator[None]:
     """Belong to torchrun's process group inside the block; a process alone, or in a group already, needs none."""
-    if where.world == 1 or dist.is_initialized():
+    if where.world == 1:
+        yield
+        return
+    if dist.is_initialized():
+        dist.barrier()  # rank 0 has made the run folder, as when a group is made here
         yield
         return
     if os.environ.get("MASTER_ADDR") in _LOOPBACK:
