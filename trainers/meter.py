@@ -62,7 +62,7 @@ class Meter:
 
     def so_far(self) -> dict[str, Any]:
         """Return the sums of the epoch, JSON-able, to go on from; this waits for the device."""
-        return {"sums": {name: value.item().hex() for name, value in self._sums.items()}, "steps": self._steps}
+        return {"sums": {name: float(value.item()).hex() for name, value in self._sums.items()}, "steps": self._steps}
 
     def epoch(self) -> dict[str, Any]:
         """Return what an epoch event says: mean losses, images a second."""
