@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_is_not_tried_again(ray_cluster: Session, conf
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_told_to_stop_the_driver_tells_the_workers(
     ray_cluster: Session, config: Config, tmp_path: Path, told: signal.Signals
 ) -> None:
