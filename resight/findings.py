@@ -51,7 +51,7 @@ def show_left_out(card: "DatasetCard") -> None:
         more = [f"and {len(bad) - _SHOWN} more, listed in dataset.json"] if len(bad) > _SHOWN else []
         show_note(counted(len(bad), "[image|images] left out"), reasons + more)
     for note in card.made_by.get("notes", ()):
-        show_note(note, ())
+        show_note(note)
 
 
 def show_metrics(evaluation: Mapping[str, Any]) -> None:

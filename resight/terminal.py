@@ -23,16 +23,9 @@ from resight.cluster.errors import UserError
 from resight.cluster.progress import Step
 
 __all__ = [
-    "ProgressView",
-    "show",
-    "show_error",
-    "show_interrupt",
-    "show_json",
-    "show_lines",
-    "show_list",
-    "show_note",
+    "ProgressView", "show", "show_error", "show_interrupt", "show_json", "show_lines", "show_list", "show_note",
     "show_table",
-]
+]  # fmt: skip
 
 PLAIN_EVERY_S = 10.0
 
@@ -74,7 +67,7 @@ def show_lines(mark: str, name: str, detail: str, cure: str) -> None:
         _paragraph(console, "     [green]cure[/] ", cure)
 
 
-def show_note(text: str, details: Sequence[str]) -> None:
+def show_note(text: str, details: Sequence[str] = ()) -> None:
     """Write something worth knowing to standard error, its details indented below."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     _paragraph(console, "[yellow]note:[/] ", "\n  ".join([text, *details]))
@@ -90,9 +83,9 @@ def show_error(error: UserError) -> None:
         _paragraph(console, "  [green]cure[/]  ", error.cure)
 
 
-def show_interrupt() -> None:
-    """Say that the user stopped the program."""
-    Console(stderr=True).print("interrupted; the same command continues where it stopped")
+def show_interrupt(detail: str = "") -> None:
+    """Say that the user stopped the program, and what is left of its work."""
+    show_note(f"interrupted; {detail or 'the same command continues where it stopped'}")
 
 
 class ProgressView:

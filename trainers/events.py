@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +26,8 @@ import pyarrow.parquet as pq
 from resight.cluster.refusal import writing
 
 __all__ = ["EventWriter", "curve", "write_metrics"]
+
+_BLOCK: Final = 1 << 16
 
 
 class EventWriter:
@@ -42,7 +44,7 @@ class EventWriter:
         self.rank = rank
         self._path = path
         with writing(repr(path.name), path.parent):
-            _end_torn_line(path)
+            _drop_torn_line(path)
             self._file = path.open("ab", buffering=0)
 
     def write(self, event: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,10 +96,18 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _end_torn_line(path: Path) -> None:
-    """Begin on a new line when a crash left half of one."""
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb+") as file:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
+def _drop_torn_line(path: Path) -> None:
+    """Take away the half line that a crash left; ended instead, one cut after an inner brace would look whole."""
+    if not path.is_file():
+        return
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            begin = max(0, end - _BLOCK)
+            file.seek(begin)
+            newline = file.read(end - begin).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(begin + newline + 1)
+                return
+            end = begin
+        file.truncate(0)

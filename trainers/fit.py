@@ -24,7 +24,7 @@ from resight.trainers.checkpoint import Position
 from resight.trainers.config import Config, RunConfig
 from resight.trainers.contexts.context import Notice, RunContext
 from resight.trainers.engines.engine import Engine
-from resight.trainers.job import TrainData, make_job, resume_job
+from resight.trainers.job import TrainData, begun_epoch, make_job, resume_job
 from resight.trainers.meter import Meter
 from resight.trainers.nonfinite import non_finite
 from resight.trainers.optim import set_lr
@@ -61,8 +61,9 @@ def fit(config: Config, data: TrainData, engine: Engine, context: RunContext) ->
     job = make_job(config, data, engine)
     at = resume_job(job, config, data, engine, context)
     weights, steps = job.method.weights(config), data.steps_per_epoch
+    so_far = begun_epoch(context.checkpoint())
     for epoch in range(at.epoch, config.run.epochs):
-        meter = Meter(engine.clock, engine.device, job.speed.share(engine.world))
+        meter, so_far = Meter(engine.clock, engine.device, job.speed.share(engine.world), so_far), None
         batches = data.batches(epoch, at.step - epoch * steps, rank=engine.rank, world=engine.world)
         parts_of_steps = grouped(batches, len(config.sampler.parts))
         for step, parts in enumerate(meter.timed(parts_of_steps), start=at.step - epoch * steps):
@@ -79,7 +80,7 @@ def fit(config: Config, data: TrainData, engine: Engine, context: RunContext) ->
                 facts = meter.step(losses)
                 context.report("step", epoch=epoch, step=at.step, total=total.item(), lr=lr, **facts)
             if notice or _due(config.run, step + 1, steps):
-                job.save(at, context)
+                job.save(at, context, so_far=meter.so_far())
             if notice == Notice.STOP:
                 return FitResult(position=at, finished=False)
         at = Position(epoch=epoch + 1, step=at.step)

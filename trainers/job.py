@@ -31,7 +31,7 @@ from resight.trainers.optim import make_optimizer
 from resight.trainers.source import package_folder
 from resight.trainers.speed import Speed, speed_of
 
-__all__ = ["Job", "TrainData", "make_job", "resume_job"]
+__all__ = ["Job", "TrainData", "begun_epoch", "make_job", "resume_job"]
 
 
 class TrainData(Protocol):
@@ -89,9 +89,23 @@ class Job:
     facts: dict[str, Any]
     speed: Speed
 
-    def save(self, position: Position, context: RunContext, validation: Mapping[str, Any] | None = None) -> None:
-        """Write a checkpoint through the context, with what validation found there, if it took place."""
-        facts = {**self.facts, "validation": validation}
+    def save(
+        self,
+        position: Position,
+        context: RunContext,
+        validation: Mapping[str, Any] | None = None,
+        *,
+        so_far: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a checkpoint through the context.
+
+        Args:
+            position: how far the run is.
+            context: writes.
+            validation: what validation found here, if it took place.
+            so_far: the sums of an epoch that has only begun (`meter.py`).
+        """
+        facts = {**self.facts, "validation": validation, "epoch_so_far": so_far}
         context.save(lambda folder: checkpoints.save(folder, self.moving, position, facts), position)
 
     def update(self, config: Config) -> None:
@@ -144,6 +158,11 @@ def resume_job(job: Job, config: Config, data: TrainData, engine: Engine, contex
         **asdict(job.speed),
     )
     return position
+
+
+def begun_epoch(checkpoint: Path | None) -> Mapping[str, Any] | None:
+    """Return the sums that the epoch had when `checkpoint` was made in its midst (`meter.py`); None at its begin."""
+    return checkpoints.read_state(checkpoint).get("epoch_so_far") if checkpoint else None
 
 
 def _example(data: TrainData, engine: Engine) -> Batch:

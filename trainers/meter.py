@@ -1,8 +1,10 @@
 """How long a step took, where the time went, and what an epoch's losses were, without making a device wait for it.
 
-Losses are summed where they are; numbers are read back only when an event is written. The parts of a step (`clock.py`)
-are means over the steps since the last event of their kind; together with `data_s` they make up `step_s` but for what
-the loop does itself. On CUDA they are times of the device's stream, which may wait for the host or run behind it.
+Losses are summed where they are, in float64; numbers are read back only when an event or a checkpoint is written. The
+sums are part of a checkpoint, so that an epoch's means do not depend on where it was interrupted. The parts of a step
+(`clock.py`) are means over the steps since the last event of their kind; together with `data_s` they make up `step_s`
+but for what the loop does itself. On CUDA they are times of the device's stream, which may wait for the host or run
+behind it.
 
 Source: design of this project.
 """
@@ -22,19 +24,27 @@ __all__ = ["Meter"]
 
 
 class Meter:
-    """Times the steps and averages the losses of one epoch; a resumed epoch's averages begin where it was resumed.
+    """Times the steps and averages the losses of an epoch, one after the other.
 
     Args:
         clock: the engine's, which tells the parts of a step apart.
         device: whose memory is told.
         share: of what the devices could do, for one image a second (MFU / (images/s)); None where that is not known.
+        so_far: what `so_far` returned when the epoch was interrupted; speeds begin anew.
     """
 
-    def __init__(self, clock: Clock, device: torch.device, share: float | None) -> None:
+    def __init__(
+        self, clock: Clock, device: torch.device, share: float | None, so_far: Mapping[str, Any] | None = None
+    ) -> None:
         self._clock = clock
         self._device = device
         self._share = share
-        self._sums: dict[str, Tensor] = {}
+        kept = so_far or {"sums": {}, "steps": 0}
+        self._sums = {
+            name: torch.tensor(float.fromhex(value), dtype=torch.float64, device=device)
+            for name, value in kept["sums"].items()
+        }
+        self._steps: int = kept["steps"]
         clock.read()
         self._since_event = _Tally()
         self._since_start = _Tally()
@@ -50,8 +60,9 @@ class Meter:
     def add(self, losses: Mapping[str, Tensor], parts: Sequence[Batch]) -> None:
         """Count one step's losses."""
         for name, loss in losses.items():
-            value = loss.detach()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            value = loss.detach().double()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._steps += 1
         self._since_event.steps += 1
         self._since_event.images += sum(part.total for part in parts)
 
@@ -60,12 +71,16 @@ class Meter:
         values = {name: loss.item() for name, loss in losses.items()}
         return {"losses": values, **self._read().facts()}
 
+    def so_far(self) -> dict[str, Any]:
+        """Return the sums of the epoch, JSON-able, to go on from; this waits for the device."""
+        return {"sums": {name: float(value.item()).hex() for name, value in self._sums.items()}, "steps": self._steps}
+
     def epoch(self) -> dict[str, Any]:
         """Return what an epoch event says: mean losses, means of the steps, share of the peak, peak memory."""
         sums = {name: value.item() for name, value in self._sums.items()}
         self._read()
         whole = self._since_start
-        means = {name: value / whole.steps for name, value in sums.items()}
+        means = {name: value / self._steps for name, value in sums.items()}
         facts = whole.facts()
         share = {} if self._share is None else {"mfu": facts["images_per_s"] * self._share}
         memory = {"peak_memory_mib": peak_memory_mib(self._device)}

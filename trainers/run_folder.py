@@ -6,7 +6,7 @@
     metrics.parquet            steps, epochs and validations of events.jsonl as a table, replayed steps once
     checkpoints/               0003-0000120/ ...: three epochs, 120 steps done
     tensorboard/  evaluations/<data set>/  report.html
-    control/                   notes to the workers, such as the request to stop
+    control/                   who writes here now (`lease.py`), and notes to the workers, such as the request to stop
     ray/                       what Ray Train keeps about its own attempts
 
 Source: design of this project.
@@ -118,6 +118,14 @@ class RunFolder:
     def best(self) -> Path | None:
         """Return the committed checkpoint that validation found best, or None."""
         return checkpoints.best(self.checkpoints)
+
+    def stopped(self) -> str:
+        """Return in words where a run was saved that was told to stop."""
+        latest = self.latest()
+        if latest is None:
+            return "nothing was saved yet; the same command begins again"
+        step = checkpoints.read_position(latest).step
+        return f"saved after step {step} in {latest}; the same command goes on from there"
 
     def write_config(self, config: Config) -> None:
         """Write `config.yaml`."""

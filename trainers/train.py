@@ -1,14 +1,15 @@
 """Train: from a configuration to a run folder, here or on Ray, from the beginning or from where it stopped.
 
 The same command continues a run. What decides that is the run folder: its config must decide the same result (the
-fingerprint; placement may differ), and its newest committed checkpoint is where to go on.
+fingerprint; placement may differ), and its newest committed checkpoint is where to go on. Whoever writes into the
+folder holds its lease: two runs on one folder are told from a run that goes on.
 
 Source: design of this project.
 """
 
 import os
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -24,8 +25,9 @@ from resight.trainers.contexts.in_process import InProcess, Place, joined, place
 from resight.trainers.engines import check_engine
 from resight.trainers.environment import environment
 from resight.trainers.following import following
+from resight.trainers.lease import Fence, held
 from resight.trainers.run_folder import RunFolder
-from resight.trainers.signals import StopNote, on_sigterm
+from resight.trainers.signals import StopNote, Told, on_stop
 from resight.trainers.trackers import ProgressTracker
 from resight.trainers.validation import check_validation
 from resight.trainers.worker import open_data, work
@@ -45,7 +47,7 @@ def train(
     resume: Resume = "auto",
     progress: Progress = silent,
 ) -> RunFolder:
-    """Train, or go on training, until the last epoch or until SIGTERM; either way the run folder is whole.
+    """Train, or go on training, until the last epoch, SIGTERM or Ctrl-C; in any case the run folder is whole.
 
     Args:
         config: what to train; relative paths in it are taken from the working directory.
@@ -60,7 +62,9 @@ def train(
         The run folder; `finished` tells whether the last epoch was reached.
 
     Raises:
-        UserError: when the folder holds another run, the data cannot be used, or the loss is not finite.
+        UserError: when the folder holds another run, or another process trains there now, the data cannot be used, the
+            loss is not finite, or another rank was lost.
+        KeyboardInterrupt: after Ctrl-C, once a checkpoint was written; its text says where.
     """
     where = place() if backend == "local" else Place()
     workers = where.world if where.world > 1 else workers
@@ -75,28 +79,41 @@ def train(
     if where.rank == 0:
         with open_data(config, world=workers) as data:  # a user's mistake is told here, before any worker starts
             check_validation(config, data)
-        run.write_config(config)
-        run.write_environment(environment(workers=workers, backend=backend))
-        StopNote(run.control).clear()
-    (_on_ray if backend == "ray" else _locally)(config, run, workers, where, progress)
+    with held(run.control, attempt=run.attempts() + 1) if where.rank == 0 else nullcontext() as fence:
+        _check(run, config, resume, where)  # once more: another start may have begun a run here in between
+        if where.rank == 0:
+            run.write_config(config)
+            run.write_environment(environment(workers=workers, backend=backend))
+            StopNote(run.control).clear()
+        told = (_on_ray if backend == "ray" else _locally)(config, run, workers, where, fence, progress)
+    if told.interrupted and not run.finished:
+        raise KeyboardInterrupt(run.stopped())
     return run
 
 
-def _locally(config: Config, run: RunFolder, workers: int, where: Place, progress: Progress) -> None:
+def _locally(
+    config: Config, run: RunFolder, workers: int, where: Place, fence: Fence | None, progress: Progress
+) -> Told:
     stop = threading.Event()
     cuda = config.engine.device != "cpu" and torch.cuda.is_available()
-    with on_sigterm(stop.set), joined(where, cuda=cuda):
-        work(config, run, where, lambda recorder: InProcess(recorder, where, stop), [ProgressTracker(progress)])
+    with joined(where, cuda=cuda), on_stop(stop.set, speak=where.rank == 0) as told:
+        trackers = [ProgressTracker(progress)]
+        work(config, run, where, lambda recorder: InProcess(recorder, where, stop), trackers, fence=fence)
+    return told
 
 
-def _on_ray(config: Config, run: RunFolder, workers: int, where: Place, progress: Progress) -> None:
+def _on_ray(
+    config: Config, run: RunFolder, workers: int, where: Place, fence: Fence | None, progress: Progress
+) -> Told:
     from resight.trainers.contexts.ray_train import fit_on_ray  # Ray takes seconds to import
 
+    assert fence is not None, "the driver is no rank, and holds the lease"
     with ExitStack() as stack:
         session = stack.enter_context(ray_session(workers_cpus=max(workers, os.cpu_count() or 1)))
-        stack.enter_context(on_sigterm(StopNote(run.control).leave))
+        told = stack.enter_context(on_stop(StopNote(run.control).leave))
         stack.enter_context(following(run.events_file(), ProgressTracker(progress)))
-        fit_on_ray(config, run, workers=workers, private=session.started)
+        fit_on_ray(config, run, workers=workers, private=session.started, lease=fence.number)
+    return told
 
 
 def _at_the_door(config: Config, workers: int) -> Config:
@@ -147,16 +164,18 @@ def _check(run: RunFolder, config: Config, resume: Resume, where: Place) -> None
         raise UserError("this folder holds a run already", where=str(run.path), cure="use another --out, or delete it")
     if begun and fingerprint(run.config()) != fingerprint(config):
         changes = diff(run.config(), config, placement=False)
-        told = ", ".join(f"{path} was {old!r} and is {new!r}" for path, (old, new) in changes.items())
+        told = "".join(f"\n    {path}: was {old!r}, is {new!r}" for path, (old, new) in changes.items())
         raise UserError(
-            f"the configuration of this run was changed: {told}",
+            f"the configuration of this run was changed{told}",
             where=str(run.path),
             cure="undo the change to go on, or use another --out to begin again",
         )
 
 
 def _refuse_foreign(run: RunFolder) -> None:
-    if run.path.exists() and (not run.path.is_dir() or any(not p.name.startswith(".") for p in run.path.iterdir())):
+    """Refuse what is no run folder; one whose first start was cut short before it wrote its config is one."""
+    ours = (run.control.name, ".")
+    if run.path.exists() and (not run.path.is_dir() or any(not p.name.startswith(ours) for p in run.path.iterdir())):
         raise UserError("this is not a run folder, and it is not empty", where=str(run.path), cure="use another --out")
 
 

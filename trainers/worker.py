@@ -18,6 +18,7 @@ from resight.trainers.contexts.recorder import Recorder
 from resight.trainers.engines import open_engine
 from resight.trainers.engines.placing import device_for
 from resight.trainers.fit import FitResult, fit
+from resight.trainers.lease import Fence
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.trackers import Tracker
 
@@ -30,6 +31,8 @@ def work(
     where: Place,
     context_of: Callable[[Recorder], RunContext],
     trackers: Sequence[Tracker] = (),
+    *,
+    fence: Fence | None = None,
 ) -> FitResult:
     """Train as one worker; the process group, if there are several, has been joined already.
 
@@ -39,6 +42,7 @@ def work(
         where: this worker's rank, and how many there are.
         context_of: makes the context around the recorder.
         trackers: further followers of rank 0's events.
+        fence: rank 0's leave to write into the run folder.
     """
     with ExitStack() as stack:
         stack.enter_context(_threads(config.engine.threads))
@@ -50,6 +54,7 @@ def work(
                 keep_last=config.run.keep_last,
                 keep_best=config.run.keep_best,
                 trackers=trackers,
+                fence=fence,
             )
         )
         engine = open_engine(config.engine, world=where.world, local_rank=where.local_rank)

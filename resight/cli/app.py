@@ -1,7 +1,7 @@
 """From arguments to a verb, and from an error to an exit code.
 
 Exit codes: 0 done; 1 done, but the answer is no (a check failed, a result did not hold); 2 the user can mend it, told
-in words and without a traceback; 130 interrupted.
+in words and without a traceback; 130 interrupted (training saves first; at SIGTERM it saves too, and returns 0).
 
 tyro builds each verb's options from its dataclass. Only the verb that is named is imported, so that help is instant.
 """
@@ -84,8 +84,8 @@ def run(argv: Sequence[str]) -> int:
     except UserError as error:
         show_error(error)
         return 2
-    except KeyboardInterrupt:
-        show_interrupt()
+    except KeyboardInterrupt as interrupt:
+        show_interrupt(str(interrupt))
         return 130
     except BrokenPipeError:
         sys.stderr.close()

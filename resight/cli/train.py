@@ -86,7 +86,7 @@ class _Train:
 
     def run(self) -> int:
         """Train and print the run folder."""
-        from resight.terminal import ProgressView, show, show_json
+        from resight.terminal import ProgressView, show, show_json, show_note
         from resight.trainers.train import train
 
         if self.options.out is None:
@@ -100,6 +100,8 @@ class _Train:
                 resume=self.options.resume,
                 progress=view,
             )
+        if not run.finished:
+            show_note(f"told to stop; {run.stopped()}")
         if self.options.json:
             show_json({"run": str(run.path), "finished": run.finished, "checkpoint": str(run.latest() or "")})
         else:

@@ -115,7 +115,6 @@ def stepped(run: RunFolder, rank: int = 0) -> bool:
     return any(event["event"] == "step" for event in run.events(rank))
 
 
-@pytest.mark.xfail(strict=True, reason="the run folder has no lease yet")
 def test_two_runs_on_one_folder(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """The second is told who holds the folder; the first goes on. It is halted meanwhile, to be there for certain."""
     words = world.train(world.data, "--sampler.steps-per-epoch", "200")

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from resight.trainers.contexts.context import Notice
 from resight.trainers.contexts.in_process import InProcess, Place, joined, place
 from resight.trainers.contexts.recorder import Recorder
 from resight.trainers.run_folder import RunFolder
-from resight.trainers.signals import StopNote, on_sigterm
+from resight.trainers.signals import StopNote, on_stop
 
 
 def test_place_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,16 +37,34 @@ def test_stop_is_noticed(tmp_path: Path) -> None:
         context = InProcess(recorder, Place(), stop)
         assert context.checkpoint() is None
         assert context.notice() == Notice.NONE
-        with on_sigterm(stop.set):
+        with on_stop(stop.set):
             os.kill(os.getpid(), signal.SIGTERM)
         assert context.notice() == Notice.STOP
 
 
-def test_the_old_handler_comes_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with on_sigterm(lambda: None):
-        assert signal.getsignal(signal.SIGTERM) != before
-    assert signal.getsignal(signal.SIGTERM) == before
+def test_ctrl_c_asks_first_and_insists_later(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """torchrun hands on the signal that the terminal has sent already: at once it is the same request."""
+    asked: list[int] = []
+    with on_stop(lambda: asked.append(1)) as told:
+        assert not told.interrupted
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert told.interrupted
+        assert asked == [1]
+        assert "Ctrl-C again stops at once" in caplog.text
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 2.1)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert len(caplog.records) == 1
+
+
+def test_the_old_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with on_stop(lambda: None):
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+        assert signal.getsignal(signal.SIGINT) != before[1]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_other_threads_leave_signals_alone() -> None:
@@ -53,7 +72,7 @@ def test_other_threads_leave_signals_alone() -> None:
     seen: list[object] = []
 
     def act() -> None:
-        with on_sigterm(lambda: None):
+        with on_stop(lambda: None):
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=act)

@@ -88,6 +88,27 @@ def test_events_survive_a_torn_line(tmp_path: Path) -> None:
     assert run.attempts() == 2
 
 
+def test_a_line_may_be_torn_anywhere(tmp_path: Path) -> None:
+    """Also behind an inner brace, where half a line ends like a whole one."""
+    run = RunFolder(tmp_path)
+    writer = EventWriter(run.events_file(), attempt=1, rank=0)
+    writer.write("start", {"step": 0})
+    kept = run.events_file().read_bytes()
+    writer.write("step", step(1, note="x" * 70_000))
+    writer.close()
+    line = run.events_file().read_bytes()[len(kept) :]
+    near = [at for at in range(len(line)) if at < 300 or line[at - 1 : at] == b"}" or len(line) - at < 3]
+    assert any(line[:at].endswith(b"}") for at in near[:-1])
+    for cut in near:
+        for whole in (kept, b""):
+            run.events_file().write_bytes(whole + line[:cut])
+            again = EventWriter(run.events_file(), attempt=2, rank=0)
+            again.write("resume", {"step": 0})
+            again.close()
+            kinds = [event["event"] for event in run.events()]
+            assert kinds == (["start", "resume"] if whole else ["resume"])
+
+
 def test_replayed_steps_stand_once_in_the_table(tmp_path: Path) -> None:
     writer = EventWriter(tmp_path / "events.jsonl", attempt=1, rank=0)
     events = [writer.write("step", step(n)) for n in (1, 2, 3)]

@@ -123,7 +123,7 @@ def test_a_changed_config_is_refused_with_its_diff(whole: RunFolder, data: Path)
     changed = toy_config(data__sources=[str(data)], optim__lr=0.5, run__keep_last=9)
     with pytest.raises(UserError) as caught:
         train(changed, out=whole.path)
-    assert caught.value.problem.endswith("was changed: optim.lr was 0.001 and is 0.5")
+    assert caught.value.problem.endswith("was changed\n    optim.lr: was 0.001, is 0.5")
     assert "another --out" in caught.value.cure
 
 

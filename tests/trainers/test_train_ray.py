@@ -116,7 +116,10 @@ def test_a_loss_that_is_not_finite_is_not_tried_again(ray_cluster: Session, conf
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_sigterm_to_the_driver_reaches_the_workers(ray_cluster: Session, config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_told_to_stop_the_driver_tells_the_workers(
+    ray_cluster: Session, config: Config, tmp_path: Path, told: signal.Signals
+) -> None:
     """The second start has one worker: the number may change."""
     config = with_overrides(config, {"run.epochs": 40})
     run = RunFolder(tmp_path / "run")
@@ -126,9 +129,12 @@ def test_sigterm_to_the_driver_reaches_the_workers(ray_cluster: Session, config:
     words = [sys.executable, str(SCRIPT), str(file), str(run.path), "ray", "2"]
     driver = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
     until(lambda: run.latest() is not None)
-    driver.send_signal(signal.SIGTERM)
+    driver.send_signal(told)
     _, complaint = driver.communicate(timeout=100)
-    assert driver.returncode == 0, complaint
+    if told == signal.SIGTERM:
+        assert driver.returncode == 0, complaint
+    else:
+        assert f"KeyboardInterrupt: saved after step {len(totals(run))} in {run.latest()}" in complaint
     stopped = totals(run)
     assert 3 <= len(stopped) < 120
     assert not run.finished

@@ -61,7 +61,11 @@ def joined(where: Place, *, cuda: bool) -> Generator[None]:
     Raises:
         UserError: when another rank is lost; which one, torchrun tells.
     """
-    if where.world == 1 or dist.is_initialized():
+    if where.world == 1:
+        yield
+        return
+    if dist.is_initialized():
+        dist.barrier()  # rank 0 has made the run folder, as when a group is made here
         yield
         return
     if os.environ.get("MASTER_ADDR") in _LOOPBACK:
@@ -72,7 +76,7 @@ def joined(where: Place, *, cuda: bool) -> Generator[None]:
     try:
         yield
     except RuntimeError as error:
-        if _LOST.search(str(error)) is None:
+        if _LOST.search(str(error)) is None and not isinstance(error, dist.DistError):
             raise
         raise UserError(
             "another rank ended, and this one cannot go on without it",

@@ -13,12 +13,12 @@ Source: Ray Train V2 as of 2.60.
 """
 
 import os
-import signal
 import socket
 import threading
 import uuid
 import warnings
 from collections.abc import Generator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from resight.trainers.config import Config, EngineConfig, fingerprint, from_dict
 from resight.trainers.contexts.context import Notice, Write
 from resight.trainers.contexts.in_process import Place
 from resight.trainers.contexts.recorder import Recorder
+from resight.trainers.lease import Fence
 from resight.trainers.nonfinite import NonFiniteLoss
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.signals import StopNote
@@ -98,7 +99,7 @@ class RayTrain:
         return Notice.STOP if self._stop else Notice.NONE
 
 
-def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool) -> None:
+def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool, lease: int) -> None:
     """Train on workers of the Ray cluster this process is connected to; the result is in the run folder.
 
     Args:
@@ -106,6 +107,7 @@ def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool) -
         run: the run folder, which all nodes share.
         workers: how many.
         private: whether the cluster was started for this run, on this machine.
+        lease: the number under which the driver holds the run folder.
 
     Raises:
         NonFiniteLoss: as `fit`.
@@ -120,6 +122,7 @@ def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool) -
             "fingerprint": fingerprint(config),
             "run": str(run.path),
             "code": source_sha256(),
+            "lease": lease,
         },
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ScalingConfig(
@@ -143,7 +146,8 @@ def _worker(sent: Mapping[str, Any]) -> dict[str, str] | None:
     run, told = RunFolder(Path(sent["run"])), ray.train.get_context()
     where = Place(rank=told.get_world_rank(), world=told.get_world_size(), local_rank=told.get_local_rank())
     try:
-        work(config, run, where, lambda recorder: RayTrain(recorder, where, StopNote(run.control)))
+        fence = Fence(control=run.control, number=sent["lease"])
+        work(config, run, where, lambda recorder: RayTrain(recorder, where, StopNote(run.control)), fence=fence)
     except NonFiniteLoss as error:
         return {"problem": error.problem, "where": error.where, "cure": error.cure}
     return None
@@ -155,9 +159,11 @@ def _on_gpu(engine: EngineConfig, workers: int) -> bool:
 
 
 def _fitted(trainer: TorchTrainer) -> dict[str, str] | None:
-    """Run the trainer; return what rank 0 returned."""
+    """Run the trainer in a thread, where it leaves Ctrl-C to the driver; return what rank 0 returned."""
+    answer: Future[dict[str, str] | None] = Future()
+    threading.Thread(target=_answer, args=(answer, trainer), daemon=True).start()
     try:
-        return trainer.fit().return_value
+        return answer.result()
     except ray.train.TrainingFailedError as error:
         failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
         for failure in failures.values():
@@ -167,6 +173,13 @@ def _fitted(trainer: TorchTrainer) -> dict[str, str] | None:
             f"training on Ray failed: {_gist(failures, error)}",
             cure="start the same command again to go on from the last checkpoint",
         ) from error
+
+
+def _answer(answer: "Future[dict[str, str] | None]", trainer: TorchTrainer) -> None:
+    try:
+        answer.set_result(trainer.fit().return_value)
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+        answer.set_exception(error)
 
 
 def _gist(failures: Mapping[int, Exception], error: Exception) -> str:
@@ -183,18 +196,14 @@ def _raise_if_told(returned: dict[str, str] | None) -> None:
 
 @contextmanager
 def _settings(wanted: Mapping[str, str]) -> Generator[None]:
-    """Set what Ray Train reads from the environment, where the user did not; put it and Ctrl-C's handler back."""
+    """Set what Ray Train reads from the environment, where the user did not; put it back."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update({name: os.environ.get(name, value) for name, value in wanted.items()})
-    main = threading.current_thread() is threading.main_thread()
-    interrupt = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", category=DeprecationWarning)
             yield
     finally:
-        if main:
-            signal.signal(signal.SIGINT, interrupt)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name)
