@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from resight.cluster.errors import UserError
+from resight.cluster.refusal import writing
 
 __all__ = ["RENEW_S", "STALE_S", "Fence", "LeaseLost", "held"]
 
@@ -100,9 +101,10 @@ def held(control: Path, *, attempt: int) -> Generator[Fence]:
     Raises:
         UserError: when another process holds it; names host, process, since when, and what to do.
     """
-    control.mkdir(parents=True, exist_ok=True)
     holder = _self(attempt)
-    fence = Fence(control=control, number=_take(control, holder))
+    with writing("the lease", control.parent):
+        control.mkdir(parents=True, exist_ok=True)
+        fence = Fence(control=control, number=_take(control, holder))
     for older in control.glob(_PATTERN):
         if _number(older) < fence.number:
             older.unlink(missing_ok=True)

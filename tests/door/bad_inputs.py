@@ -192,7 +192,7 @@ ERRORS = [
     Row(
         name="a run of another architecture",
         words=lambda w: w.train(w.data, "--model.width", "4", out=w.run),
-        value="model.width was 2 and is 4",
+        value="model.width: was 2, is 4",
         place="{run}",
         cure="use another --out",
     ),
@@ -330,7 +330,7 @@ ERRORS = [
         )
         for words, value in (
             (("pack", "folder", "CROPS", "--out", "OUT", "--workers", "1"), "'rows/train-000000.parquet'"),
-            (("train", "strong_baseline", "--data", "DATA", "--out", "OUT", *s.QUICK), "'config.yaml'"),
+            (("train", "strong_baseline", "--data", "DATA", "--out", "OUT", *s.QUICK), "the lease"),
             (("evaluate", "RUN", "--data", "DATA", "--quiet"), "'crops/0012_c1_0.jpg'"),
             (("report", "RUN"), "'report.html'"),
             (("data", "sheet", "DATA", "--out", "OUT", "--per-id", "2"), "'new'"),
