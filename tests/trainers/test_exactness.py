@@ -164,7 +164,7 @@ def one_step(config: Config, checkpoint: str | None, folder: str) -> tuple[list[
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_step_in_float32(ranks: Ranks, data: Path, tmp_path: Path, method: str) -> None:
-    """At five states of the recipe's own tiny form, learning rate and all: after 6, 12, 18, 24 and 30 steps."""
+    """At five states of the recipe's own tiny form, learning rate and all: the first, and those after 6, 12, 16 and 22 steps."""
     recipe = {"strong_baseline": strong_baseline, "transreid": transreid}[method]("tiny")
     own = {"optim.lr": recipe.optim.lr, "run.epochs": 2, "sampler.steps_per_epoch": 16}
     config = small(method, data, **own, **{"engine.precision": "float32"})
@@ -179,5 +179,4 @@ def test_one_step_in_float32(ranks: Ranks, data: Path, tmp_path: Path, method: s
             for found, theirs in ranks.run(world, one_step, with_ddp(config), start, str(tmp_path / "many")):
                 np.testing.assert_allclose(found, losses, rtol=1e-5)
                 apart = [(a - b).norm() for a, b in zip(theirs, gradients, strict=True)]
-                print(method, start and Path(start).name, world, (torch.stack(apart).norm() / size).item())  # noqa: T201
                 assert torch.stack(apart).norm() <= 1e-5 * size
