@@ -164,7 +164,7 @@ def one_step(config: Config, checkpoint: str | None, folder: str) -> tuple[list[
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_step_in_float32(ranks: Ranks, data: Path, tmp_path: Path, method: str) -> None:
-    """At five states of the recipe's own tiny form, learning rate and all: the first, and those after 6, 12, 16 and 22 steps."""
+    """At five states of the recipe's own tiny form, learning rate and all: after 0, 6, 12, 16 and 22 steps."""
     recipe = {"strong_baseline": strong_baseline, "transreid": transreid}[method]("tiny")
     own = {"optim.lr": recipe.optim.lr, "run.epochs": 2, "sampler.steps_per_epoch": 16}
     config = small(method, data, **own, **{"engine.precision": "float32"})
