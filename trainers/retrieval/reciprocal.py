@@ -1,0 +1,211 @@
+"""k-reciprocal neighbours as sparse rows: who counts each other as near, widened, weighted and averaged.
+
+    R(i, k)  = the k nearest of i that have i among their k nearest
+    R*(i)    = R(i, k1) and every R(c, k1 / 2), c in R(i, k1), of which more than two thirds lie in R(i, k1)
+    V(i, j)  = exp(-d(i, j)) on R*(i), rows summing to 1
+    then each row becomes the mean over its k2 nearest
+
+Two published variants, not the same numbers at the same k1:
+    mmt   k1 + 1 columns of the table (the image itself included); d divided by the farthest distance of the row
+    spcl  k1 columns, since its search returns no more; d as it is
+Both take round(k1 / 2) + 1 columns for the half sets, with halves rounded to even.
+
+Source: Zhong et al. 2017 (arXiv:1701.08398), eq. 3 to 8; MMT's and SpCL's published code for the variants.
+Trade-off: distances outside the table are taken from the features once more, 31 to 60 inner products a row.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Int32
+from numba import njit
+
+from resight.cluster.errors import UserError
+from resight.trainers.retrieval.neighbours import Neighbours
+from resight.trainers.retrieval.sparse import SparseRows, stacked
+from resight.trainers.retrieval.spread import Spread, row_blocks
+
+__all__ = ["JaccardConfig", "reciprocal_rows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JaccardConfig:
+    """How neighbourhoods are compared.
+
+    Attributes:
+        k1: size of the reciprocal neighbourhoods.
+        k2: rows that are averaged; 1 for none.
+        variant: whose published code is followed.
+    """
+
+    k1: int = 30
+    k2: int = 6
+    variant: Literal["spcl", "mmt"] = "spcl"
+
+    def __post_init__(self) -> None:
+        for name, value in (("k1", self.k1), ("k2", self.k2)):
+            if value < 1:
+                raise UserError(f"{name} is {value}", where=name, cure="use 1 or more")
+        if self.k2 > self.columns:
+            raise UserError(f"k2 is {self.k2}, more than k1", where="k2", cure=f"use {self.columns} or less")
+
+    @property
+    def columns(self) -> int:
+        """Columns of the neighbour table that are looked at."""
+        return self.k1 + 1 if self.variant == "mmt" else self.k1
+
+    @property
+    def half(self) -> int:
+        """Columns that half sets look at; `round` takes halves to even, as numpy's does in the published code."""
+        return min(round(self.k1 / 2) + 1, self.columns)
+
+
+def reciprocal_rows(
+    features: Float32[np.ndarray, "n d"], table: Neighbours, config: JaccardConfig, spread: Spread
+) -> SparseRows:
+    """Return V, averaged over `k2` neighbours.
+
+    Args:
+        features: (N, D), those the table was made from.
+        table: at least `config.columns` neighbours of each image.
+        config: k1, k2 and variant.
+        spread: how row blocks are spread.
+    """
+    blocks = row_blocks(len(table.nearest), spread.lanes)
+    columns = np.ascontiguousarray(table.nearest[:, : config.columns])
+    half = np.ascontiguousarray(columns[:, : config.half])
+    near = np.concatenate(spread(mutual_block, (half,), blocks))
+    scale = 1 / np.maximum(table.farthest, 1e-12) if config.variant == "mmt" else np.ones(len(columns), np.float32)
+    weights = stacked(spread(weight_block, (features, columns, near, scale.astype(np.float32)), blocks))
+    if config.k2 == 1:
+        return weights
+    nearest = np.ascontiguousarray(table.nearest[:, : config.k2])
+    return stacked(spread(mean_block, (weights, nearest), blocks))
+
+
+@njit(cache=True, nogil=True)
+def mutual_block(columns: Int32[np.ndarray, "n h"], first: int, stop: int) -> Int32[np.ndarray, "b h"]:
+    """Return R(i, h) of rows first to stop, filled up with -1."""
+    found = np.full((stop - first, columns.shape[1]), -1, np.int32)
+    for i in range(first, stop):
+        count = 0
+        for other in columns[i]:
+            if _holds(columns[other], i):
+                found[i - first, count] = other
+                count += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def weight_block(
+    features: Float32[np.ndarray, "n d"],
+    columns: Int32[np.ndarray, "n k"],
+    near: Int32[np.ndarray, "n h"],
+    scale: Float32[np.ndarray, " n"],
+    first: int,
+    stop: int,
+) -> SparseRows:
+    """Return V of rows first to stop, before averaging."""
+    start = np.zeros(stop - first + 1, np.int64)
+    column, value = np.empty(64 * (stop - first), np.int32), np.empty(64 * (stop - first), np.float32)
+    in_core, in_row = np.full(columns.shape[0], -1, np.int32), np.full(columns.shape[0], -1, np.int32)
+    members = np.empty(columns.shape[1] * (near.shape[1] + 1), np.int32)
+    for i in range(first, stop):
+        count = _widened(columns, near, i, in_core, in_row, members)
+        begin = start[i - first]
+        start[i - first + 1] = begin + count
+        if begin + count > column.size:
+            column, value = _longer(column, begin + count), _longer(value, begin + count)
+        total = 0.0
+        for at in range(count):
+            other = members[at]
+            weight = np.exp(-_squared_distance(features[i], features[other]) * scale[i])
+            column[begin + at], value[begin + at] = other, weight
+            total += weight
+        for at in range(begin, begin + count):
+            value[at] = np.float32(value[at] / total)
+    end = start[-1]
+    return SparseRows(start, column[:end].copy(), value[:end].copy())
+
+
+@njit(cache=True, nogil=True)
+def mean_block(rows: SparseRows, nearest: Int32[np.ndarray, "n k"], first: int, stop: int) -> SparseRows:
+    """Return, for rows first to stop, the mean of the rows of their nearest."""
+    k = nearest.shape[1]
+    start = np.zeros(stop - first + 1, np.int64)
+    column, value = np.empty(96 * (stop - first), np.int32), np.empty(96 * (stop - first), np.float32)
+    total, touched = np.zeros(nearest.shape[0]), np.empty(nearest.shape[0], np.int32)
+    for i in range(first, stop):
+        count = 0
+        for other in nearest[i]:
+            for at in range(rows.start[other], rows.start[other + 1]):
+                j = rows.column[at]
+                if total[j] == 0.0:
+                    touched[count] = j
+                    count += 1
+                total[j] += rows.value[at]
+        begin = start[i - first]
+        start[i - first + 1] = begin + count
+        if begin + count > column.size:
+            column, value = _longer(column, begin + count), _longer(value, begin + count)
+        for at in range(count):
+            j = touched[at]
+            column[begin + at], value[begin + at] = j, np.float32(total[j] / k)
+            total[j] = 0.0
+    end = start[-1]
+    return SparseRows(start, column[:end].copy(), value[:end].copy())
+
+
+@njit(cache=True, nogil=True)
+def _widened(
+    columns: np.ndarray, near: np.ndarray, i: int, in_core: np.ndarray, in_row: np.ndarray, members: np.ndarray
+) -> int:
+    """Write R*(i) to `members`, its core first; the marks tell row i's own by its number. Return how many."""
+    count = 0
+    for other in columns[i]:
+        if _holds(columns[other], i):
+            in_core[other] = i
+            in_row[other] = i
+            members[count] = other
+            count += 1
+    for at in range(count):
+        size, common = 0, 0
+        for other in near[members[at]]:
+            if other < 0:
+                break
+            size += 1
+            common += in_core[other] == i
+        if 3 * common <= 2 * size:
+            continue
+        for other in near[members[at]][:size]:
+            if in_row[other] != i:
+                in_row[other] = i
+                members[count] = other
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _holds(row: np.ndarray, wanted: int) -> bool:
+    found = False
+    for value in row:
+        found |= value == wanted
+    return found
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})
+def _squared_distance(a: np.ndarray, b: np.ndarray) -> np.float32:
+    total = np.float32(0.0)
+    for at in range(a.size):
+        away = a[at] - b[at]
+        total += away * away
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _longer(array: np.ndarray, least: int) -> np.ndarray:
+    """Return a copy with room for `least` entries and half as many again."""
+    longer = np.empty(least + least // 2, array.dtype)
+    longer[: array.size] = array
+    return longer

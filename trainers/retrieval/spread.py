@@ -1,0 +1,79 @@
+"""Row blocks in parallel: the same pure function over ranges of rows, by threads of this process or by Ray tasks.
+
+Each block's result depends on its rows and the shared arrays alone, so labels and distances are the same however the
+work is spread. Threads share memory; under Ray the shared arrays are put into the object store once, which maps them
+into every worker of a node. Source: design of this project. Trade-off: results come back whole, in order.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from resight.cluster.errors import UserError
+
+__all__ = ["RayTasks", "Spread", "Threads", "row_blocks"]
+
+T = TypeVar("T")
+_LEAST = 256  # rows of a block: below that, starting it costs as much as its work
+
+
+class Spread(Protocol):
+    """How row blocks are spread."""
+
+    @property
+    def lanes(self) -> int:
+        """How many blocks are worked on at a time."""
+        ...
+
+    def __call__(self, work: Callable[..., T], shared: tuple[Any, ...], blocks: Sequence[range]) -> list[T]:
+        """Return `work(*shared, block.start, block.stop)` of each block, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of this process; `work` must release the interpreter's lock to gain from more than one.
+
+    Attributes:
+        lanes: how many.
+    """
+
+    lanes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.lanes < 1:
+            raise UserError(f"threads is {self.lanes}", cure="use at least one")
+
+    def __call__(self, work: Callable[..., T], shared: tuple[Any, ...], blocks: Sequence[range]) -> list[T]:
+        """Return each block's result."""
+        if self.lanes == 1:
+            return [work(*shared, block.start, block.stop) for block in blocks]
+        with ThreadPoolExecutor(self.lanes) as pool:
+            return list(pool.map(lambda block: work(*shared, block.start, block.stop), blocks))
+
+
+@dataclass(frozen=True)
+class RayTasks:
+    """Tasks of the Ray cluster that this process is attached to, one core each.
+
+    Attributes:
+        lanes: how many are expected to run at a time.
+    """
+
+    lanes: int
+
+    def __call__(self, work: Callable[..., T], shared: tuple[Any, ...], blocks: Sequence[range]) -> list[T]:
+        """Return each block's result; the shared arrays are stored once a node."""
+        import ray
+
+        stored = [ray.put(value) for value in shared]
+        task: Any = ray.remote(num_cpus=1)(work)
+        return ray.get([task.remote(*stored, block.start, block.stop) for block in blocks])
+
+
+def row_blocks(count: int, lanes: int, *, rounds: int = 4) -> list[range]:
+    """Cut `count` rows into about `rounds` blocks a lane, none smaller than is worth starting but the last."""
+    size = max(_LEAST, math.ceil(count / (lanes * rounds)))
+    return [range(at, min(at + size, count)) for at in range(0, count, size)]
