@@ -13,9 +13,9 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,13 +29,15 @@ __all__ = [
     "MAX_SAMPLES",
     "SHARD_FORMAT",
     "check_key",
-    "plan_shards",
+    "cut_shards",
     "rows_key",
     "shard_files",
     "shard_key",
     "write_rows",
     "write_shard",
 ]
+
+_T = TypeVar("_T")
 
 MAX_BYTES: Final = 256 << 20
 MAX_SAMPLES: Final = 10_000
@@ -78,22 +80,28 @@ def check_key(key: str) -> None:
         raise ValueError(f"sample key {key!r} must match {_KEY.pattern}")
 
 
-def plan_shards(sizes: Sequence[int], *, max_bytes: int = MAX_BYTES, max_samples: int = MAX_SAMPLES) -> list[range]:
+def cut_shards(
+    items: Iterable[_T], size_of: Callable[[_T], int], *, max_bytes: int = MAX_BYTES, max_samples: int = MAX_SAMPLES
+) -> Iterator[list[_T]]:
     """Cut samples, in their order, into contiguous shards; a pure function of its arguments.
 
     Args:
-        sizes: bytes of each sample.
+        items: what stands for the samples; gone through once, one shard's worth kept.
+        size_of: bytes of a sample.
         max_bytes: a shard is closed before it would exceed this, unless one sample alone does.
         max_samples: and when it holds this many.
     """
-    plan: list[range] = []
-    start = held = 0
-    for i, size in enumerate(sizes):
-        if i > start and (held + size > max_bytes or i - start >= max_samples):
-            plan.append(range(start, i))
-            start, held = i, 0
+    chunk: list[_T] = []
+    held = 0
+    for item in items:
+        size = size_of(item)
+        if chunk and (held + size > max_bytes or len(chunk) >= max_samples):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(item)
         held += size
-    return [*plan, range(start, len(sizes))] if sizes else []
+    if chunk:
+        yield chunk
 
 
 def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
