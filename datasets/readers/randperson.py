@@ -1,8 +1,8 @@
 """RandPerson: 8,000 random characters of a game engine, for training only.
 
-One folder, `randperson_subset/`, holds `PPPPPP_cCC_sSS_fFFFFFF.jpg`: identity, camera, scene, frame; later archives
-write the scene before the camera, `PPPPPP_sSS_cCC_fFFFFFF.jpg`. Cameras count from 0 in every scene anew, so the camera
-alone means nothing: the number here is the scene's first plus it, over the eleven scenes.
+One folder, `randperson_subset/` (in some archives within another of that name), holds `PPPPPP_cCC_sSS_fFFFFFF.jpg`:
+identity, camera, scene, frame; later archives write the scene first, `PPPPPP_sSS_cCC_fFFFFFF.jpg`. Cameras count from 0
+in every scene anew, so the camera alone means nothing: the number here is the scene's first plus it, over eleven scenes.
 Source: Wang et al., Surpassing Real-World Source Training Data: Random 3D Characters for Generalizable Person
 Re-Identification, ACM Multimedia 2020, and the authors' page; first cameras of the scenes as in the authors' QAConv.
 """
@@ -22,7 +22,7 @@ from resight.datasets.records import Split
 __all__ = ["RandPerson"]
 
 _NAME: Final = re.compile(
-    r"(?P<pid>[0-9]{6})_(?:c(?P<camera>[0-9]{2})_s(?P<scene>0[0-9]|10)|s(?P<scene2>0[0-9]|10)_c(?P<camera2>[0-9]{2}))"
+    r"(?:randperson_subset/)?(?P<pid>[0-9]{6})_(?:c(?P<camera>[0-9]{2})_s(?P<scene>0[0-9]|10)|s(?P<scene2>0[0-9]|10)_c(?P<camera2>[0-9]{2}))"
     r"_f(?P<frame>[0-9]{6,})\.(?i:jpg)"
 )
 _FIRST_CAMERA: Final = (0, 2, 4, 6, 8, 9, 10, 12, 13, 14, 15)  # of each scene
@@ -54,7 +54,7 @@ def _crop(file: Named, split: Split) -> Crop:
     return Crop(
         origin=file.origin,
         size=file.size,
-        key=key_in(split, file.path),
+        key=key_in(split, file.path.rpartition("/")[2]),
         split=split,
         pid=int(match["pid"]),
         camid=_FIRST_CAMERA[scene] + camera,
@@ -68,5 +68,6 @@ _TREE: Final = SplitFolders(
     grammar=_NAME,
     understand=_crop,
     example="000000_c00_s00_f000264.jpg",
-    inside=("randperson", "RandPerson", "randperson_subset"),
+    inside=("randperson", "RandPerson"),
+    depth=2,
 )
