@@ -20,6 +20,7 @@ CLAIMS = {
     "Evaluation, one thread": ["evaluation.py", "--threads", "1"],
     "Evaluation, two threads": ["evaluation.py", "--threads", "2"],
     "Input pipeline": ["input_pipeline.py"],
+    "Packing": ["packing.py"],
     "Rendering": ["rendering.py"],
     "A training step of a vision transformer": ["vit_step.py"],
     "Resizing by OpenCV and PIL": ["resizing.py"],

@@ -20,6 +20,7 @@ from resight.cluster.progress import Progress, Step, silent
 from resight.datasets.dataset import Dataset
 from resight.datasets.index import Index
 from resight.datasets.publish import count_splits
+from resight.datasets.tables import camera_table, differing_counts, outfit_table
 
 __all__ = ["Finding", "Report", "check", "judge_index"]
 
@@ -57,6 +58,9 @@ class Report:
         sha256: the identity of its data.
         images: how many were read.
         counts: split -> images, ids, cameras, outfits, distractors, junk.
+        cameras: split -> camera -> images.
+        outfits: split -> number of outfits -> identities seen in so many; only splits with known outfits.
+        notes: what was left aside when it was packed, in sentences.
         problems: make results wrong; a sound data set has none.
         warnings: worth knowing.
     """
@@ -65,6 +69,9 @@ class Report:
     sha256: str
     images: int
     counts: dict[str, dict[str, int]]
+    cameras: dict[str, dict[str, int]]
+    outfits: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
     problems: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
 
@@ -95,13 +102,17 @@ def check(dataset: Dataset, *, threads: int = 4, progress: Progress = silent) ->
         faults = list(_told(executor.map(lambda c: _check_rows(dataset, c), chunks), len(rows), progress))
     found = [fault for fault in shards.values() if fault is not None] + [f for chunk in faults for f in chunk]
     problems, warnings = judge_index(dataset.index)
+    counts = count_splits(dataset.index)
     return Report(
         dataset=dataset.name,
         sha256=dataset.card.sha256,
         images=len(rows),
-        counts=count_splits(dataset.index),
+        counts=counts,
+        cameras=camera_table(dataset.index),
+        outfits=outfit_table(dataset.index),
+        notes=tuple(str(note) for note in dataset.card.made_by.get("notes", ())),
         problems=(*_gather(found), *_counts_differ(dataset), *problems),
-        warnings=(*_quarantined(dataset), *warnings),
+        warnings=(*_quarantined(dataset), *_unpublished(dataset, counts), *warnings),
     )
 
 
@@ -170,6 +181,11 @@ def _quarantined(dataset: Dataset) -> Iterator[Finding]:
     yield from _finding("quarantined", "images were left out when it was made", left_out)
 
 
+def _unpublished(dataset: Dataset, counts: dict[str, dict[str, int]]) -> Iterator[Finding]:
+    sentences = differing_counts(dataset.index, counts)
+    yield from _finding("published", "figures differ from those published for this data set", sentences)
+
+
 def judge_index(index: Index) -> tuple[list[Finding], list[Finding]]:
     """Return (problems, warnings) that the labels and checksums alone show."""
     people = {side: _people(index, splits) for side, splits in _SIDES.items()}
@@ -177,6 +193,7 @@ def judge_index(index: Index) -> tuple[list[Finding], list[Finding]]:
     problems = [*_finding("identities", "identities are both trained and tested", both), *_leaks(index)]
     warnings = [
         *_finding("duplicates", "images occur more than once within a split", _duplicates(index)),
+        *_finding("shared", "gallery images are queries too", _shared(index)),
         *_finding("validation", "validation identities are trained too", _val_overlap(index)),
         *_finding("unanswerable", "queries have no match under another camera", _unanswerable(index)),
         *_finding("single", "trained identities have a single image", _single(index)),
@@ -202,6 +219,12 @@ def _leaks(index: Index) -> Iterator[Finding]:
     train, test = (index.select(split=splits) for splits in _SIDES.values())
     shared = np.isin(index.sha256[test].astype(str), index.sha256[train].astype(str))
     yield from _finding("leaks", "test images are also among the training images", index.key[test[shared]])
+
+
+def _shared(index: Index) -> np.ndarray:
+    """Return the keys of gallery images whose bytes are a query's: harmless only under a rule that drops them."""
+    query, gallery = index.select(split="query"), index.select(split="gallery")
+    return index.key[gallery[np.isin(index.sha256[gallery].astype(str), index.sha256[query].astype(str))]]
 
 
 def _duplicates(index: Index) -> np.ndarray:

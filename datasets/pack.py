@@ -24,7 +24,7 @@ from resight.cluster.pool import InProcess, Made, PoolBackend, Unit, run_pool
 from resight.cluster.progress import Progress, silent
 from resight.cluster.storage import Storage, open_storage
 from resight.datasets.card import DatasetCard
-from resight.datasets.decode import MAX_PIXELS, Undecodable, decode, kind_of
+from resight.datasets.decode import MAX_PIXELS, Undecodable, check_picture, kind_of
 from resight.datasets.publish import publish_dataset
 from resight.datasets.readers import READERS
 from resight.datasets.readers.pictures import Pictures
@@ -105,7 +105,7 @@ class PackWork:
 
     def _sample(self, record: Record) -> Sample:
         data = self.pictures.read(record.origin)
-        decode(data, max_pixels=self.max_pixels)
+        check_picture(data, max_pixels=self.max_pixels)
         return Sample(record=record, image=data, suffix=kind_of(data))
 
 

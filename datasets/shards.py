@@ -45,9 +45,12 @@ MAX_SAMPLES: Final = 10_000
 SHARD_FORMAT: Final = "shard-1"
 """Version of the bytes that `write_shard` makes: part of the fingerprint of every work that writes shards."""
 
-_HEADER: Final = bytearray(tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT))
+_HEADER: Final = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
 """The standard library's header of a member: mode 0644, and no time, owner or anything else of this machine."""
-_HEADER[148:156] = b" " * 8
+_OWNERS, _TIME, _REST = _HEADER[100:124], _HEADER[136:148], _HEADER[155:]
+"""What lies between name, size and checksum in every header, and after them."""
+_HEADER_SUM: Final = sum(_OWNERS) + sum(_TIME) + sum(b" " * 7) + sum(_REST)
+"""Of the bytes that never change; the checksum itself counts as blanks."""
 
 _JSON: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _END: Final = bytes(2 * tarfile.BLOCKSIZE)
@@ -55,13 +58,12 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,90}")
 
 
 class _Written(NamedTuple):
-    """A member as it must be read back: where its data starts, and checksums of its header and data."""
+    """A sample as it must be read back: its members, headers and padding together."""
 
-    name: str
+    key: str
     offset: int
     size: int
-    head: int  # crc32
-    sha256: bytes
+    crc32: int
 
 
 def shard_key(shard: str) -> str:
@@ -124,9 +126,11 @@ def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
     seen: set[str] = set()
     with path.open("wb") as file:
         for sample in samples:
-            row, members = _write_sample(file, sample, shard, seen)
+            _check_new(sample.record.key, seen, shard)
+            start = written[-1].offset + written[-1].size if written else 0
+            row, piece = _write_sample(file, sample, shard, start)
             rows.append(row)
-            written.extend(members)
+            written.append(piece)
         if not rows:
             raise ValueError(f"shard {shard!r} has no samples")
         file.write(_END)
@@ -157,25 +161,34 @@ def shard_files(samples: Iterable[Sample], scratch: Path, *, shard: str) -> tupl
     return {shard_key(shard): tar, rows_key(shard): rows}, table
 
 
-def _write_sample(file: BinaryIO, sample: Sample, shard: str, seen: set[str]) -> tuple[dict[str, Any], list[_Written]]:
-    key = sample.record.key
+def _check_new(key: str, seen: set[str], shard: str) -> None:
     check_key(key)
     if key in seen:
         raise ValueError(f"sample key {key!r} occurs twice in shard {shard!r}")
     seen.add(key)
+
+
+def _write_sample(file: BinaryIO, sample: Sample, shard: str, start: int) -> tuple[dict[str, Any], _Written]:
+    """Append all members of a sample in one piece at byte `start`."""
+    key = sample.record.key
     try:
         row = _row(sample, shard)
     except ValueError as error:
         raise ValueError(f"sample {key!r}: {error}") from error
-    written: list[_Written] = []
+    row["sha256"] = hashlib.sha256(sample.image).hexdigest()
+    parts: list[bytes] = []
+    at = start
     for column, name, data in _members(sample):
-        member = _add(file, name, data)
-        written.append(member)
+        size = len(data)
+        padding = -size % tarfile.BLOCKSIZE
+        parts += (_header(name, size), data, bytes(padding))
+        at += tarfile.BLOCKSIZE
         if column:
-            row[f"{column}_offset"], row[f"{column}_size"] = member.offset, member.size
-        if column == "image":
-            row["sha256"] = member.sha256.hex()
-    return row, written
+            row[f"{column}_offset"], row[f"{column}_size"] = at, size
+        at += size + padding
+    piece = b"".join(parts)
+    file.write(piece)
+    return row, _Written(key, start, len(piece), zlib.crc32(piece))
 
 
 def _members(sample: Sample) -> Iterator[tuple[str, str, bytes]]:
@@ -189,21 +202,11 @@ def _members(sample: Sample) -> Iterator[tuple[str, str, bytes]]:
         yield "parts", f"{key}.parts.png", more.parts
 
 
-def _add(file: BinaryIO, name: str, data: bytes) -> _Written:
-    """Append a member: header, data, padding."""
-    head = _header(name, len(data))
-    offset = file.tell() + len(head)
-    file.write(head + data + bytes(-len(data) % tarfile.BLOCKSIZE))
-    return _Written(name, offset, len(data), zlib.crc32(head), hashlib.sha256(data).digest())
-
-
 def _header(name: str, size: int) -> bytes:
     """Return what `TarInfo.tobuf` would (a test holds them equal), at a tenth of its time: most of it never changes."""
-    head = bytearray(_HEADER)
-    head[: len(name)] = name.encode("ascii")
-    head[124:136] = b"%011o\0" % size
-    head[148:155] = b"%06o\0" % (sum(head))  # the sum is taken with blanks in its own place
-    return bytes(head)
+    letters, digits = name.encode("ascii"), b"%011o\0" % size
+    check = b"%06o\0" % (_HEADER_SUM + sum(letters) + sum(digits))
+    return b"".join((letters.ljust(100, b"\0"), _OWNERS, digits, _TIME, check, _REST))
 
 
 def _row(sample: Sample, shard: str) -> dict[str, Any]:
@@ -256,10 +259,9 @@ def _numbers(array: np.ndarray) -> list[Any]:
 
 def _verify(path: Path, written: Sequence[_Written]) -> None:
     with path.open("rb") as file:
-        for member in written:
-            head, data = file.read(tarfile.BLOCKSIZE), file.read(member.size)
-            file.read(-member.size % tarfile.BLOCKSIZE)
-            if zlib.crc32(head) != member.head or hashlib.sha256(data).digest() != member.sha256:
-                raise OSError(f"{path}: member {member.name!r} at byte {member.offset} is not what was written")
+        for sample in written:
+            if zlib.crc32(file.read(sample.size)) != sample.crc32:
+                problem = f"sample {sample.key!r} at byte {sample.offset} is not what was written"
+                raise OSError(f"{path}: {problem}")
         if file.read() != _END:
             raise OSError(f"{path}: the end-of-archive mark is not what was written")

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resight.cluster.doctor import Check
-from resight.terminal import show, show_lines, show_table
+from resight.terminal import show, show_lines, show_list, show_table
 
-__all__ = ["show_checks", "show_data_report", "show_metrics", "show_verdict"]
+__all__ = ["show_checks", "show_data_report", "show_data_sets", "show_metrics", "show_notes", "show_verdict"]
 
 _MARK = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+
+_COLUMNS = 20  # of a table of counts, at most
 
 
 def show_checks(checks: Sequence[Check]) -> None:
@@ -31,11 +33,41 @@ def show_data_report(report: Mapping[str, Any]) -> None:
         for split in counts
     ]
     show_table(f"{report['dataset']}, {report['images']} images", columns, rows)
+    _show_counted("images by camera", report["cameras"])
+    _show_counted("identities by outfits worn", report["outfits"])
+    show_notes(report["notes"])
     for kind, mark in (("warnings", _MARK["warn"]), ("problems", _MARK["fail"])):
         for finding in report[kind]:
             show_lines(mark, f"{finding['message']}: {', '.join(finding['examples'])}", "")
     if not report["problems"]:
         show_lines(_MARK["ok"], "no problems found", "")
+
+
+def _show_counted(title: str, table: Mapping[str, Mapping[str, int]]) -> None:
+    """Show split -> name -> count with a column a name, up to as many as a line holds."""
+    names = sorted({name for counts in table.values() for name in counts}, key=lambda name: (len(name), name))
+    if len(names) > _COLUMNS:
+        show(f"{title}: {len(names)} columns; --json has them all")
+    elif names:
+        rows = [(split, *(str(table[split].get(name, "")) for name in names)) for split in table]
+        show_table(title, ("split", *names), rows)
+
+
+def show_data_sets(known: Mapping[str, Any]) -> None:
+    """Show the data sets that can be packed: figures, then terms and citations."""
+    columns = ("name", "identities", "images", "cameras", "what")
+    rows = [
+        (name, *(f"{n:,}" if n else "" for n in (a["identities"], a["images"], a["cameras"])), a["what"])
+        for name, a in known.items()
+    ]
+    show_table("data sets, as published", columns, rows)
+    show_list([(name, f"{a['title']}. Terms: {a['terms']}. Cite: {a['citation']}.") for name, a in known.items()])
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Show what was left aside when a data set was read."""
+    for note in notes:
+        show_lines("[dim]note[/]", note, "")
 
 
 def show_metrics(evaluation: Mapping[str, Any]) -> None:

@@ -33,7 +33,11 @@ _ABOUT: Final = About(
     identities=152,
     images=17_119,
     cameras=12,
-    sizes={"train": Size(images=9_576, ids=77), "query": Size(images=493, ids=75), "gallery": Size(images=7_050)},
+    sizes={
+        "train": Size(images=9_576, ids=77),
+        "query": Size(images=493, ids=75),
+        "gallery": Size(images=7_050, ids=75),
+    },
 )
 
 

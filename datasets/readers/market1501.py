@@ -37,7 +37,11 @@ _ABOUT: Final = About(
     identities=1501,
     images=36_036,
     cameras=6,
-    sizes={"train": Size(images=12_936, ids=751), "query": Size(images=3_368, ids=750), "gallery": Size(images=19_732)},
+    sizes={
+        "train": Size(images=12_936, ids=751),
+        "query": Size(images=3_368, ids=750),
+        "gallery": Size(images=19_732, ids=750),
+    },
 )
 
 
@@ -130,6 +134,6 @@ MARKET1501_500K: Final = Market1501(
         title="Market-1501 + 500k",
         what="the same, with half a million more distractors",
         images=536_036,
-        sizes={**_ABOUT.sizes, "gallery": Size(images=519_732)},
+        sizes={**_ABOUT.sizes, "gallery": Size(images=519_732, ids=750)},
     ),
 )

@@ -5,6 +5,7 @@ here as PNG: nothing is lost, and fixed settings make equal pixels equal bytes.
 Source: design of this project.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -41,9 +42,16 @@ class Files:
     form: str = "files"
 
     def read(self, origin: str) -> bytes:
-        """Return the file."""
-        with open(self.root / origin, "rb", buffering=0) as file:
-            return file.read()
+        """Return the file; plain system calls, since opening a Python file takes longer than reading a crop."""
+        handle = os.open(f"{self.root}/{origin}", os.O_RDONLY)
+        try:
+            size = os.fstat(handle).st_size
+            data = os.read(handle, size + 1)
+            while len(data) != size and (more := os.read(handle, size + 1)):
+                data += more
+        finally:
+            os.close(handle)
+        return data
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 One folder, `randperson_subset/` (in some archives within another of that name), holds `PPPPPP_cCC_sSS_fFFFFFF.jpg`:
 identity, camera, scene, frame; later archives write the scene first, `PPPPPP_sSS_cCC_fFFFFFF.jpg`. Cameras count from 0
-in every scene anew, so the camera alone means nothing: the number here is the scene's first plus it, over eleven scenes.
+in every scene anew, so the camera alone means nothing: the number here is the first of its scene plus it.
 Source: Wang et al., Surpassing Real-World Source Training Data: Random 3D Characters for Generalizable Person
 Re-Identification, ACM Multimedia 2020, and the authors' page; first cameras of the scenes as in the authors' QAConv.
 """

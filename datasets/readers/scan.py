@@ -110,7 +110,7 @@ class Found(NamedTuple):
 
 def files_below(folder: Path, *, depth: int = 1) -> list[Found]:
     """List files at most `depth` levels down, sorted by path, without litter (`Thumbs.db`, `._x`, hidden files)."""
-    return sorted(_walk(folder, "", depth), key=lambda found: found.path)
+    return sorted(_walk(folder, "", depth))
 
 
 def _walk(folder: Path, prefix: str, depth: int) -> Iterator[Found]:

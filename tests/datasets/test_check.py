@@ -92,7 +92,9 @@ def test_leaks_and_labels(tmp_path: Path):
     report = check(write_dataset([*train, *query, *gallery, *single, twice, *val], tmp_path / "d"))
     assert kinds(report.problems) == {"identities": 1, "leaks": 2}
     assert report.problems[0].examples == ("3",)
-    assert kinds(report.warnings) == {"duplicates": 1, "validation": 1, "unanswerable": 3, "single": 1, "unlabelled": 1}
+    assert kinds(report.warnings) == {
+        "duplicates": 1, "shared": 3, "validation": 1, "unanswerable": 3, "single": 1, "unlabelled": 1,
+    }  # fmt: skip
 
 
 def test_unknown_cameras_count_as_others(tmp_path: Path):
@@ -112,6 +114,24 @@ def test_a_card_that_was_edited(tmp_path: Path):
     report = check(open_dataset(tmp_path / "d"))
     assert kinds(report.problems) == {"counts": 1}
     assert report.warnings[0].examples == ("k: empty",)
+
+
+def test_tables_of_cameras_and_outfits(tmp_path: Path):
+    nobody = [changed(s, key="n", pid=-1, camid=-1, outfit=-1) for s in crops("query", ids=1, per_id=1)]
+    report = check(write_dataset([*crops("train", ids=3, per_id=5), *nobody], tmp_path / "d"))
+    assert report.cameras == {"train": {"0": 6, "1": 6, "2": 3}, "query": {"unknown": 1}}
+    assert report.outfits == {"train": {"2": 3}}
+
+
+def test_figures_are_compared_with_those_published(tmp_path: Path):
+    made = [changed(s, dataset="viper") for s in crops("train", ids=2, per_id=2)]
+    assert kinds(check(write_dataset(made, tmp_path / "v")).warnings) == {}
+    made = [changed(s, dataset="ccvid", tracklet=s.record.frame) for s in crops("train", ids=2, per_id=2)]
+    (warning,) = check(write_dataset(made, tmp_path / "c")).warnings
+    assert (warning.kind, warning.count) == ("published", 6)
+    assert warning.examples[:2] == ("train: 2 ids, published 75", "train: 2 tracklets, published 948")
+    mixed = [*made, *(changed(s, dataset="ltcc") for s in crops("train", ids=1, per_id=2, first=9))]
+    assert kinds(check(write_dataset(mixed, tmp_path / "m")).warnings) == {}
 
 
 def test_contact_sheet(tmp_path: Path):
