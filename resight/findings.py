@@ -34,7 +34,7 @@ def show_data_report(report: Mapping[str, Any]) -> None:
     ]
     show_table(f"{report['dataset']}, {report['images']} images", columns, rows)
     _show_counted("images by camera", report["cameras"])
-    _show_counted("identities by outfits worn", report["outfits"])
+    _show_counted("outfits worn", report["outfits"])
     show_notes(report["notes"])
     for kind, mark in (("warnings", _MARK["warn"]), ("problems", _MARK["fail"])):
         for finding in report[kind]:

@@ -33,7 +33,7 @@ _FOLDERS: Final[dict[str, Split]] = {
 }
 _ABOUT: Final = About(
     title="DeepChange",
-    what="people of a city block over a year, with changes of clothes",
+    what="people of a city block over a year",
     terms="non-commercial research, after signing the authors' agreement; faces must be hidden wherever they are shown",
     citation="Xu and Zhu, DeepChange, arXiv:2105.14685, 2021",
     identities=1_121,

@@ -1,4 +1,4 @@
-"""VC-Clothes: 512 people of a video game, in up to three outfits, under four cameras.
+"""VC-Clothes: 512 people of a video game, in several outfits, under four cameras.
 
 `train/`, `query/` and `gallery/` hold `PPPP-C-O-N.jpg`: identity, camera 1 to 4, outfit of that identity, number.
 Protocols choose cameras on both sides: all; 2 and 3 (`camid` 1 and 2: the same clothes); 3 and 4 (`camid` 2 and 3:

@@ -1,4 +1,4 @@
-"""VehicleID: 26,267 vehicles before many cameras of a town, front and back; three usual sizes of the test.
+"""VehicleID: vehicles before the cameras of a town, from the front and from behind; three usual sizes of the test.
 
 `image/NNNNNNN.jpg`, and lists of lines `NNNNNNN VEHICLE` in `train_test_split/`: `train_list.txt` and
 `test_list_800.txt`, `_1600`, `_2400` (and 3200, 6000, 13164). There are no camera labels.

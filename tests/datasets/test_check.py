@@ -14,7 +14,7 @@ from resight.datasets.check import Finding, check
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.datasets.decode import encode_plane
 from resight.datasets.records import Sample
-from resight.datasets.sheet import colour_of, contact_sheet, lay_out
+from resight.datasets.sheet import colour_of, contact_sheet, lay_out, overview_rows
 from tests.datasets.making import crops, jpeg, write_dataset
 
 PLANE = encode_plane(np.ones((128, 64), np.uint8))
@@ -141,6 +141,16 @@ def test_contact_sheet(tmp_path: Path):
     assert np.array_equal(sheet[4:132, 8:72], data.image(0))
     assert tuple(sheet[10, 4]) == colour_of(1)
     assert (sheet[136:, 148:] == 245).all()
+
+
+def test_overview_of_few_people_many_or_nobody(tmp_path: Path):
+    few = write_dataset([*crops("train", ids=2, per_id=4), *crops("train", ids=1, per_id=2, first=9)], tmp_path / "a")
+    rows, columns = overview_rows(few, ids=2, per_id=10)
+    assert columns == 4
+    assert few.index.pid[rows].tolist() == 4 * [1] + 4 * [2]
+    assert overview_rows(few)[1] == 2
+    nobody = write_dataset([changed(s, pid=-1) for s in crops("train", ids=3, per_id=4)], tmp_path / "b")
+    assert overview_rows(nobody, ids=2, per_id=3) == ([0, 2, 4, 7, 9, 11], 3)
 
 
 def test_lay_out_keeps_proportions():

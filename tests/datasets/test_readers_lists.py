@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import re
 import sys
 import types
 from pathlib import Path
@@ -348,3 +349,15 @@ def test_cuhk03_in_real_hdf5(tmp_path: Path):
         file.create_dataset("detected", (1, 1), dtype=h5py.ref_dtype)[0, 0] = cells.ref
     for name, image in images.items():
         assert np.array_equal(decode(MatPictures(path).read(f"detected/{name}")), image)
+
+
+def test_the_guides_own_list(tmp_path: Path):
+    """The CSV that the guide shows is one that can be packed."""
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "own-crops.md").read_text()
+    lines = [line.strip() for line in guide.splitlines() if re.fullmatch(r" {4}(path|images/).*", line)]
+    plant(tmp_path, [line.partition(",")[0] for line in lines[1:]])
+    plant(tmp_path, {"list.csv": "\n".join(lines)})
+    scan = READERS["folder"].scan(tmp_path / "list.csv")
+    assert [(s.record.pid, s.record.camid, s.record.outfit, s.record.split) for s in scan.sources] == [
+        (0, 0, 0, "train"), (0, 1, -1, "train"), (1, 0, 2, "query"), (1, 1, 1, "gallery"), (-1, 1, -1, "gallery"),
+    ]  # fmt: skip
