@@ -135,11 +135,14 @@ def pack(
     scan = reader.scan(Path(root).expanduser().absolute())
     storage = open_storage(out)
     name = config.name or reader.name
-    work = PackWork(scan.pictures, config.max_pixels)
-    result = run_pool(work, plan_units(scan, config), storage, backend=backend, progress=progress, task=f"pack {name}")
-    _check_bad(result.commits, int(config.max_bad_share * len(scan.sources)), scan.root, storage)
+    units = plan_units(scan, config)
+    home, work, made_by = scan.root, PackWork(scan.pictures, config.max_pixels), _made_by(reader, scan, config)
+    allowed = int(config.max_bad_share * len(scan.sources))
+    del scan  # the units say all that is left to do; so many records would only slow the collection of garbage
+    result = run_pool(work, units, storage, backend=backend, progress=progress, task=f"pack {name}")
+    _check_bad(result.commits, allowed, home, storage)
     licence = config.licence or reader.about.terms
-    return publish_dataset(storage, result, name=name, licence=licence, made_by=_made_by(reader, scan, config))
+    return publish_dataset(storage, result, name=name, licence=licence, made_by=made_by)
 
 
 def plan_units(scan: Scan, config: PackConfig = _DEFAULTS) -> list[Unit]:

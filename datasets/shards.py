@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resight.datasets.decode import image_size, kind_of
-from resight.datasets.records import INDEX_SCHEMA, SCHEMA_VERSION, Annotations, Record, Sample, Table
+from resight.datasets.records import INDEX_SCHEMA, SCHEMA_VERSION, Annotations, Sample, Table
 
 __all__ = [
     "MAX_BYTES",
@@ -121,7 +121,7 @@ def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
         ValueError: for a sample that breaks these rules, naming its key.
         OSError: when what was read back is not what was written.
     """
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in INDEX_SCHEMA.names}  # a dict a row would busy the collector
     written: list[_Written] = []
     seen: set[str] = set()
     with path.open("wb") as file:
@@ -129,15 +129,16 @@ def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
             _check_new(sample.record.key, seen, shard)
             start = written[-1].offset + written[-1].size if written else 0
             row, piece = _write_sample(file, sample, shard, start)
-            rows.append(row)
+            for name, values in columns.items():
+                values.append(row.get(name))
             written.append(piece)
-        if not rows:
+        if not written:
             raise ValueError(f"shard {shard!r} has no samples")
         file.write(_END)
         file.flush()
         os.fsync(file.fileno())
     _verify(path, written)
-    return pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
+    return pa.Table.from_pydict(columns, schema=INDEX_SCHEMA)
 
 
 def write_rows(table: Table, path: Path) -> None:
@@ -215,17 +216,13 @@ def _row(sample: Sample, shard: str) -> dict[str, Any]:
     height, width = image_size(sample.image)
     more = sample.annotations
     return {
-        **_fields(sample.record),
+        **vars(sample.record),
         "shard": shard,
         "height": height,
         "width": width,
         "keypoints": _flat(more.keypoints, (17, 3)),
         "betas": _flat(more.betas, (10,)),
     }
-
-
-def _fields(record: Record) -> dict[str, Any]:
-    return dict(vars(record))
 
 
 def _flat(array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -238,7 +235,7 @@ def _flat(array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None
 
 def _json(sample: Sample) -> bytes:
     """Return the canonical JSON of everything known about a sample that is not an image."""
-    known = _fields(sample.record) | _known(sample.annotations)
+    known = vars(sample.record) | _known(sample.annotations)
     return _JSON.encode(known).encode("ascii")
 
 

@@ -9,6 +9,7 @@ Source: Gu et al., Clothes-Changing Person Re-identification with RGB Modality O
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -61,8 +62,11 @@ class Ccvid:
             for folder, label, clothes in lists[name]:
                 camera, pid = _camera(folder, home / name), whole_number(label, path=home / name)
                 if (home / folder).is_dir():
-                    frames, others = match_names(home, folder.rstrip("/"), _FRAME, title=_ABOUT.title)
-                    crops += [_crop(frame, split, pid, camera, clothes, numbers[folder]) for frame in frames]
+                    make = partial(
+                        _crop, split=split, pid=pid, camera=camera, clothes=clothes, tracklet=numbers[folder]
+                    )
+                    frames, others = match_names(home, folder.rstrip("/"), _FRAME, make, title=_ABOUT.title)
+                    crops += frames
                     notes += others
         notes += missing_note([folder for folder in folders if not (home / folder).is_dir()], "the lists")
         return finish_scan(home, sources_of(self.name, crops), notes, cure="unpack the archive again")

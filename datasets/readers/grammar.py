@@ -6,14 +6,16 @@ Source: design of this project; loose patterns (one digit after `_c` reads c12 a
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from resight.cluster.errors import UserError
 from resight.datasets.readers.scan import Found, files_below, note_files
 
 __all__ = ["Named", "find_home", "match_names"]
+
+_T = TypeVar("_T")
 
 
 class Named(NamedTuple):
@@ -50,29 +52,29 @@ def find_home(root: Path, needed: Sequence[str], *, inside: Sequence[str] = (), 
 
 
 def match_names(
-    home: Path, folder: str, grammar: re.Pattern[str], *, title: str, depth: int = 1
-) -> tuple[list[Named], list[str]]:
+    home: Path, folder: str, grammar: re.Pattern[str], make: Callable[[Named], _T], *, title: str, depth: int = 1
+) -> tuple[list[_T], list[str]]:
     """Match the files of one folder.
 
     Args:
         home: the folder that origins are relative to.
-        folder: below it; "" for the home itself.
+        folder: below it.
         grammar: must match a file's whole path below the folder.
+        make: called with each file that matches.
         title: of the data set, for the notes.
         depth: levels of folders, 1 for files that lie in `folder` itself.
 
     Returns:
-        The files understood, sorted by path, and notes about the others.
+        What was made of the files understood, sorted by path, and notes about the others.
     """
-    prefix = f"{folder}/" if folder else ""
-    named: list[Named] = []
+    made: list[_T] = []
     strange: list[Found] = []
     for found in files_below(home / folder, depth=depth):
         match = grammar.fullmatch(found.path)
         if match is None:
             strange.append(found)
         else:
-            named.append(Named(match, found.path, prefix + found.path, found.size))
-    where = f"in {prefix}" if prefix else "beside them"
-    notes = note_files([f for f in strange if f.looks_like_image], f"images {where} are not named as in {title}")
-    return named, notes + note_files([f for f in strange if not f.looks_like_image], f"other files {where}")
+            made.append(make(Named(match, found.path, f"{folder}/{found.path}", found.size)))
+    images = [found for found in strange if found.looks_like_image]
+    notes = note_files(images, f"images in {folder}/ are not named as in {title}")
+    return made, notes + note_files([f for f in strange if not f.looks_like_image], f"other files in {folder}/")

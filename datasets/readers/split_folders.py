@@ -55,10 +55,15 @@ class SplitFolders:
         crops: list[Crop] = []
         notes: list[str] = []
         for folder, split in self.folders.items():
-            named, others = match_names(home, folder, self.grammar, title=self.title, depth=self.depth)
-            crops += [self.understand(file, split) for file in named]
+            made, others = match_names(
+                home, folder, self.grammar, self._maker(split), title=self.title, depth=self.depth
+            )
+            crops += made
             notes += others
         return crops, notes
+
+    def _maker(self, split: Split) -> Callable[[Named], Crop]:
+        return lambda file: self.understand(file, split)
 
     def finish(self, home: Path, dataset: str, crops: Sequence[Crop], notes: Sequence[str]) -> Scan:
         """Return the scan; UserError when there is nothing to train on."""

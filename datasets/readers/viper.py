@@ -56,7 +56,7 @@ class Viper:
     def scan(self, root: Path) -> Scan:
         """Find the crops of both cameras; UserError when a folder is missing or nobody can be trained."""
         home = find_home(root, list(_CAMERAS), inside=("VIPeR", "VIPeR.v1.0", "viper/VIPeR"), title=_ABOUT.title)
-        found = {folder: match_names(home, folder, _NAME, title=_ABOUT.title) for folder in _CAMERAS}
+        found = {folder: match_names(home, folder, _NAME, _same, title=_ABOUT.title) for folder in _CAMERAS}
         trained = self._trained({int(file.match["pid"]) for named, _ in found.values() for file in named})
         crops = [
             _crop(file, camera, "train" if int(file.match["pid"]) in trained else split)
@@ -72,6 +72,11 @@ class Viper:
             return hashlib.blake2b(f"{self.trial} {pid}".encode(), digest_size=8).digest()
 
         return set(sorted(people, key=draw)[: len(people) // 2])
+
+
+def _same(file: Named) -> Named:
+    """Return the file: which half it belongs to is known only when all of them are."""
+    return file
 
 
 def _crop(file: Named, camera: int, split: Split) -> Crop:
