@@ -59,7 +59,9 @@ class PackConfig:
 
 
 _DEFAULTS: Final = PackConfig()
-_UNSTATED: Final = {field.name: field.default for field in fields(Record) if field.default is not MISSING}
+_DEFAULT_FIELDS: Final[dict[str, Any]] = {
+    field.name: field.default for field in fields(Record) if field.default is not MISSING
+}
 _IN_PROCESS: Final = InProcess(workers=1)
 
 
@@ -84,7 +86,8 @@ class PackWork:
     def __call__(self, unit: Unit, scratch: Path) -> Made:
         """Make a shard and its rows; a shard of which nothing is usable has no files."""
         bad: list[dict[str, str]] = []
-        samples = self._samples((Record(**fields) for fields, _ in json.loads(unit.spec["files"])), bad)
+        usual: Mapping[str, Any] = unit.spec["usual"]
+        samples = self._samples((Record(**{**usual, **fields}) for fields, _ in json.loads(unit.spec["files"])), bad)
         first = next(samples, None)
         if first is None:
             return Made(files={}, facts={"samples": 0, "quarantined": bad})
@@ -159,14 +162,19 @@ def plan_units(scan: Scan, config: PackConfig = _DEFAULTS) -> list[Unit]:
     return units
 
 
-def _unit(name: str, sources: Iterable[Source]) -> Unit:
-    """Return a unit whose list of files is one text: ten thousand nested values would be checked one by one."""
-    return Unit(name=name, spec={"files": json.dumps([[_stated(source.record), source.size] for source in sources])})
+def _unit(name: str, sources: Sequence[Source]) -> Unit:
+    """Return a unit whose list of files is one text: ten thousand nested values would be checked one by one.
+
+    What the first file has in common with most others is said once; millions without labels differ in names only.
+    """
+    first = vars(sources[0].record)
+    usual = _DEFAULT_FIELDS | {name: first[name] for name in ("dataset", "split", "pid", "camid")}
+    files = [[_unusual(source.record, usual), source.size] for source in sources]
+    return Unit(name=name, spec={"usual": usual, "files": json.dumps(files)})
 
 
-def _stated(record: Record) -> dict[str, Any]:
-    """Return the fields that are not at their defaults: half of the text of an unlabelled crop would be those."""
-    return {name: value for name, value in vars(record).items() if name not in _UNSTATED or _UNSTATED[name] != value}
+def _unusual(record: Record, usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in usual or usual[name] != value}
 
 
 def _reader(reader: str | Reader) -> Reader:
