@@ -23,6 +23,7 @@ CLAIMS = {
     "Streaming from tars": ["streaming.py"],
     "Input pipeline": ["input_pipeline.py"],
     "Cached shards and decoded images": ["shard_cache.py"],
+    "Packing": ["packing.py"],
     "Rendering": ["rendering.py"],
     "A training step of a vision transformer": ["vit_step.py"],
     "A training step with each performance field": ["training_step.py"],

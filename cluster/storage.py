@@ -6,13 +6,14 @@ to disk, renames it and flushes the folder, so that a power cut cannot leave a n
 start with `.tmp-`, are never listed, and are safe to delete when old.
 """
 
+import errno
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from resight.cluster.errors import UserError
 from resight.cluster.refusal import writing
@@ -21,6 +22,8 @@ __all__ = ["LocalStorage", "Storage", "open_storage"]
 
 _TMP = ".tmp-"
 _COPY_BYTES = 1 << 20
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+"""What a file system says that cannot link the two places."""
 
 
 class Storage(Protocol):
@@ -124,12 +127,11 @@ class LocalStorage:
 
     def publish(self, data: bytes, key: str, *, exclusive: bool = False) -> bool:
         """Publish `data` under `key`: temporary file, flush, rename (or link, which refuses a name that is taken)."""
-        return self._publish(key, lambda file: file.write(data), _link if exclusive else _rename)
+        return self._publish(key, lambda temporary: _write(temporary, data), _link if exclusive else _rename)
 
     def publish_file(self, path: Path, key: str) -> None:
-        """Publish a finished file: copied beside its final place, flushed, renamed."""
-        with path.open("rb") as source:
-            self._publish(key, lambda file: shutil.copyfileobj(source, file, _COPY_BYTES), _rename)
+        """Publish a finished file that nobody will change: linked or copied beside its place, flushed, renamed."""
+        self._publish(key, lambda temporary: _adopt(path, temporary), _rename)
 
     def delete(self, key: str) -> None:
         """Remove `key`; harmless when it is not there."""
@@ -157,21 +159,41 @@ class LocalStorage:
             raise UserError(f"{key!r} is not a storage key", where=self.url, cure="use a relative path without '..'")
         return self.root / parts
 
-    def _publish(self, key: str, write: Callable[[BinaryIO], object], place: Callable[[Path, Path], bool]) -> bool:
+    def _publish(self, key: str, make: Callable[[Path], None], place: Callable[[Path, Path], bool]) -> bool:
         target = self._path(key)
         temporary = target.with_name(f"{_TMP}{uuid.uuid4().hex}")
         with writing(repr(key), self.root):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with temporary.open("wb") as file:
-                    write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
+                make(temporary)
                 placed = place(temporary, target)
             finally:
                 temporary.unlink(missing_ok=True)
             _sync_folder(target.parent)
         return placed
+
+
+def _write(temporary: Path, data: bytes) -> None:
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _adopt(path: Path, temporary: Path) -> None:
+    """Make `temporary` the same file as `path` where the file system allows it, else a copy: half the bytes written."""
+    try:
+        os.link(path, temporary)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with path.open("rb") as source, temporary.open("wb") as file:
+            shutil.copyfileobj(source, file, _COPY_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+    else:
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _rename(temporary: Path, target: Path) -> bool:

@@ -21,6 +21,7 @@ from resight.cluster.words import counted
 from resight.datasets.dataset import Dataset
 from resight.datasets.index import Index
 from resight.datasets.publish import count_splits
+from resight.datasets.tables import camera_table, differing_counts, outfit_table
 
 __all__ = ["Finding", "Report", "check", "judge_index"]
 
@@ -58,6 +59,9 @@ class Report:
         sha256: the identity of its data.
         images: how many were read.
         counts: split -> images, ids, cameras, outfits, distractors, junk.
+        cameras: split -> camera -> images.
+        outfits: split -> number of outfits -> identities seen in so many; only splits with known outfits.
+        notes: what was left aside when it was packed, in sentences.
         problems: make results wrong; a sound data set has none.
         warnings: worth knowing.
     """
@@ -66,6 +70,9 @@ class Report:
     sha256: str
     images: int
     counts: dict[str, dict[str, int]]
+    cameras: dict[str, dict[str, int]]
+    outfits: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
     problems: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
 
@@ -96,13 +103,17 @@ def check(dataset: Dataset, *, threads: int = 4, progress: Progress = silent) ->
         faults = list(_told(executor.map(lambda c: _check_rows(dataset, c), chunks), len(rows), progress))
     found = [fault for fault in shards.values() if fault is not None] + [f for chunk in faults for f in chunk]
     problems, warnings = judge_index(dataset.index)
+    counts = count_splits(dataset.index)
     return Report(
         dataset=dataset.name,
         sha256=dataset.card.sha256,
         images=len(rows),
-        counts=count_splits(dataset.index),
+        counts=counts,
+        cameras=camera_table(dataset.index),
+        outfits=outfit_table(dataset.index),
+        notes=tuple(str(note) for note in dataset.card.made_by.get("notes", ())),
         problems=(*_gather(found), *_counts_differ(dataset), *problems),
-        warnings=(*_quarantined(dataset), *warnings),
+        warnings=(*_quarantined(dataset), *_unpublished(dataset, counts), *warnings),
     )
 
 
@@ -171,6 +182,13 @@ def _quarantined(dataset: Dataset) -> Iterator[Finding]:
     yield from _finding("quarantined", "[image was|images were] left out when it was made", left_out)
 
 
+def _unpublished(dataset: Dataset, counts: dict[str, dict[str, int]]) -> Iterator[Finding]:
+    sentences = differing_counts(dataset.index, counts)
+    yield from _finding(
+        "published", "[figure differs|figures differ] from those published for this data set", sentences
+    )
+
+
 def judge_index(index: Index) -> tuple[list[Finding], list[Finding]]:
     """Return (problems, warnings) that the labels and checksums alone show."""
     people = {side: _people(index, splits) for side, splits in _SIDES.items()}
@@ -178,6 +196,7 @@ def judge_index(index: Index) -> tuple[list[Finding], list[Finding]]:
     problems = [*_finding("identities", "[identity is|identities are] both trained and tested", both), *_leaks(index)]
     warnings = [
         *_finding("duplicates", "[image occurs|images occur] more than once within a split", _duplicates(index)),
+        *_finding("shared", "gallery [image is a query|images are queries] too", _shared(index)),
         *_finding("validation", "validation [identity is|identities are] trained too", _val_overlap(index)),
         *_finding("unanswerable", "[query has|queries have] no match under another camera", _unanswerable(index)),
         *_finding("single", "trained [identity has|identities have] a single image", _single(index)),
@@ -203,6 +222,12 @@ def _leaks(index: Index) -> Iterator[Finding]:
     train, test = (index.select(split=splits) for splits in _SIDES.values())
     shared = np.isin(index.sha256[test].astype(str), index.sha256[train].astype(str))
     yield from _finding("leaks", "test [image is|images are] also among the training images", index.key[test[shared]])
+
+
+def _shared(index: Index) -> np.ndarray:
+    """Return the keys of gallery images whose bytes are a query's: harmless only under a rule that drops them."""
+    query, gallery = index.select(split="query"), index.select(split="gallery")
+    return index.key[gallery[np.isin(index.sha256[gallery].astype(str), index.sha256[query].astype(str))]]
 
 
 def _duplicates(index: Index) -> np.ndarray:

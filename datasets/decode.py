@@ -16,7 +16,16 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
-__all__ = ["MAX_PIXELS", "Undecodable", "decode", "decode_plane", "encode_plane", "image_size", "kind_of"]
+__all__ = [
+    "MAX_PIXELS",
+    "Undecodable",
+    "check_picture",
+    "decode",
+    "decode_plane",
+    "encode_plane",
+    "image_size",
+    "kind_of",
+]
 
 MAX_PIXELS: Final = 50_000_000
 """Default limit on height x width: a crop is far smaller; a decompression bomb is far larger."""
@@ -79,6 +88,26 @@ def decode(data: Encoded, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, 
         raise Undecodable(f"{space} JPEG: its colours depend on a print profile; convert it to RGB")
     try:
         return simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError as error:
+        raise Undecodable(f"JPEG: {error}") from error
+
+
+def check_picture(data: Encoded, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise Undecodable exactly when `decode` would, in two thirds of its time.
+
+    All that can be wrong with a JPEG is found while its entropy-coded data are read. So they are read to the end, for
+    all colours, but only one value of each 8 x 8 block of the luminance is worked out.
+    """
+    if kind_of(data) == "png":
+        decode(data, max_pixels=max_pixels)
+        return
+    height, width, space = _jpeg_header(data)
+    _limit(height, width, max_pixels)
+    if space not in ("YCbCr", "Gray"):
+        decode(data, max_pixels=max_pixels)
+        return
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1)
     except ValueError as error:
         raise Undecodable(f"JPEG: {error}") from error
 

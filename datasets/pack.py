@@ -11,9 +11,9 @@ Source: design of this project.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +26,13 @@ from resight.cluster.progress import Progress, silent
 from resight.cluster.storage import Storage, open_storage
 from resight.cluster.words import counted
 from resight.datasets.card import DatasetCard
-from resight.datasets.decode import MAX_PIXELS, Undecodable, decode, kind_of
+from resight.datasets.decode import MAX_PIXELS, Undecodable, check_picture, kind_of
 from resight.datasets.publish import publish_dataset
 from resight.datasets.readers import READERS
+from resight.datasets.readers.pictures import Pictures
 from resight.datasets.readers.scan import Reader, Scan, Source
 from resight.datasets.records import Record, Sample
-from resight.datasets.shards import MAX_BYTES, MAX_SAMPLES, SHARD_FORMAT, plan_shards, shard_files
+from resight.datasets.shards import MAX_BYTES, MAX_SAMPLES, SHARD_FORMAT, cut_shards, shard_files
 
 __all__ = ["PackConfig", "PackWork", "pack", "plan_units"]
 
@@ -60,37 +61,42 @@ class PackConfig:
 
 
 _DEFAULTS: Final = PackConfig()
+_DEFAULT_FIELDS: Final[dict[str, Any]] = {
+    field.name: field.default for field in fields(Record) if field.default is not MISSING
+}
 _IN_PROCESS: Final = InProcess(workers=1)
 
 
 @dataclass(frozen=True)
 class PackWork:
-    """The pool's work: read, decode and write the files of one shard.
+    """The pool's work: read, decode and write the images of one shard.
 
     Attributes:
-        root: the folder that the units' paths are relative to (on every machine that works).
+        pictures: where the images come from (the same place on every machine that works).
         max_pixels: as in PackConfig.
     """
 
-    root: Path
+    pictures: Pictures
     max_pixels: int = MAX_PIXELS
 
     @property
     def fingerprint(self) -> str:
-        """Bytes are copied, so only the shard format and what counts as decodable matter."""
-        return f"pack-1/{SHARD_FORMAT}/simplejpeg-{simplejpeg.__version__}/max_pixels-{self.max_pixels}"
+        """The form of the images, the shard format and what counts as decodable."""
+        decoder = f"simplejpeg-{simplejpeg.__version__}/max_pixels-{self.max_pixels}"
+        return f"pack-2/{self.pictures.form}/{SHARD_FORMAT}/{decoder}"
 
     def __call__(self, unit: Unit, scratch: Path) -> Made:
         """Make a shard and its rows; a shard of which nothing is usable has no files."""
         bad: list[dict[str, str]] = []
-        samples = self._samples([Record(**fields) for fields, _ in json.loads(unit.spec["files"])], bad)
+        usual: Mapping[str, Any] = unit.spec["usual"]
+        samples = self._samples((Record(**{**usual, **fields}) for fields, _ in json.loads(unit.spec["files"])), bad)
         first = next(samples, None)
         if first is None:
             return Made(files={}, facts={"samples": 0, "quarantined": bad})
         files, table = shard_files(chain([first], samples), scratch, shard=unit.name)
         return Made(files=files, facts={"samples": table.num_rows, "quarantined": bad})
 
-    def _samples(self, records: Sequence[Record], bad: list[dict[str, str]]) -> Iterator[Sample]:
+    def _samples(self, records: Iterable[Record], bad: list[dict[str, str]]) -> Iterator[Sample]:
         for record in records:
             try:
                 sample = self._sample(record)
@@ -103,8 +109,8 @@ class PackWork:
                 yield sample
 
     def _sample(self, record: Record) -> Sample:
-        data = (self.root / record.origin).read_bytes()
-        decode(data, max_pixels=self.max_pixels)
+        data = self.pictures.read(record.origin)
+        check_picture(data, max_pixels=self.max_pixels)
         return Sample(record=record, image=data, suffix=kind_of(data))
 
 
@@ -134,29 +140,43 @@ def pack(
     scan = reader.scan(Path(root).expanduser().absolute())
     storage = open_storage(out)
     name = config.name or reader.name
-    work = PackWork(scan.root, config.max_pixels)
-    result = run_pool(work, plan_units(scan, config), storage, backend=backend, progress=progress, task=f"pack {name}")
-    _check_bad(result.commits, len(scan.sources), config.max_bad_share, scan.root, storage)
-    licence = config.licence or reader.licence
-    return publish_dataset(storage, result, name=name, licence=licence, made_by=_made_by(reader, scan, config))
+    units = plan_units(scan, config)
+    home, work, made_by = scan.root, PackWork(scan.pictures, config.max_pixels), _made_by(reader, scan, config)
+    images = len(scan.sources)
+    del scan  # the units say all that is left to do; so many records would only slow the collection of garbage
+    result = run_pool(work, units, storage, backend=backend, progress=progress, task=f"pack {name}")
+    _check_bad(result.commits, images, config.max_bad_share, home, storage)
+    licence = config.licence or reader.about.terms
+    return publish_dataset(storage, result, name=name, licence=licence, made_by=made_by)
 
 
 def plan_units(scan: Scan, config: PackConfig = _DEFAULTS) -> list[Unit]:
-    """Return one unit a shard: contiguous runs of each split, in the scan's order."""
-    splits: dict[str, list[Source]] = {}
-    for source in scan.sources:
-        splits.setdefault(source.record.split, []).append(source)
+    """Return one unit a shard: contiguous runs of each split, in the scan's order.
+
+    The sources are gone through once and none is kept, so that millions cost only the text of their units.
+    """
     units: list[Unit] = []
-    for split, sources in splits.items():
-        sizes = [source.size for source in sources]
-        plan = plan_shards(sizes, max_bytes=config.shard_bytes, max_samples=config.shard_samples)
-        units += [_unit(f"{split}-{n:06d}", sources[chunk.start : chunk.stop]) for n, chunk in enumerate(plan)]
+    for split, sources in groupby(scan.sources, key=lambda source: source.record.split):
+        chunks = cut_shards(
+            sources, lambda source: source.size, max_bytes=config.shard_bytes, max_samples=config.shard_samples
+        )
+        units += [_unit(f"{split}-{n:06d}", chunk) for n, chunk in enumerate(chunks)]
     return units
 
 
 def _unit(name: str, sources: Sequence[Source]) -> Unit:
-    """Return a unit whose list of files is one text: ten thousand nested values would be checked one by one."""
-    return Unit(name=name, spec={"files": json.dumps([[vars(source.record), source.size] for source in sources])})
+    """Return a unit whose list of files is one text: ten thousand nested values would be checked one by one.
+
+    What the first file has in common with most others is said once; millions without labels differ in names only.
+    """
+    first = vars(sources[0].record)
+    usual = _DEFAULT_FIELDS | {name: first[name] for name in ("dataset", "split", "pid", "camid")}
+    files = [[_unusual(source.record, usual), source.size] for source in sources]
+    return Unit(name=name, spec={"usual": usual, "files": json.dumps(files)})
+
+
+def _unusual(record: Record, usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in usual or usual[name] != value}
 
 
 def _reader(reader: str | Reader) -> Reader:

@@ -13,23 +13,23 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resight.datasets.decode import image_size, kind_of
-from resight.datasets.records import INDEX_SCHEMA, SCHEMA_VERSION, Annotations, Record, Sample, Table
+from resight.datasets.records import INDEX_SCHEMA, SCHEMA_VERSION, Annotations, Sample, Table
 
 __all__ = [
     "MAX_BYTES",
     "MAX_SAMPLES",
     "SHARD_FORMAT",
     "check_key",
-    "plan_shards",
+    "cut_shards",
     "rows_key",
     "shard_files",
     "shard_key",
@@ -37,15 +37,20 @@ __all__ = [
     "write_shard",
 ]
 
+_T = TypeVar("_T")
+
 MAX_BYTES: Final = 256 << 20
 MAX_SAMPLES: Final = 10_000
 
 SHARD_FORMAT: Final = "shard-1"
 """Version of the bytes that `write_shard` makes: part of the fingerprint of every work that writes shards."""
 
-_HEADER: Final = bytearray(tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT))
+_HEADER: Final = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
 """The standard library's header of a member: mode 0644, and no time, owner or anything else of this machine."""
-_HEADER[148:156] = b" " * 8
+_OWNERS, _TIME, _REST = _HEADER[100:124], _HEADER[136:148], _HEADER[155:]
+"""What lies between name, size and checksum in every header, and after them."""
+_HEADER_SUM: Final = sum(_OWNERS) + sum(_TIME) + sum(b" " * 7) + sum(_REST)
+"""Of the bytes that never change; the checksum itself counts as blanks."""
 
 _JSON: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _END: Final = bytes(2 * tarfile.BLOCKSIZE)
@@ -53,13 +58,12 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,90}")
 
 
 class _Written(NamedTuple):
-    """A member as it must be read back: where its data starts, and checksums of its header and data."""
+    """A sample as it must be read back: its members, headers and padding together."""
 
-    name: str
+    key: str
     offset: int
     size: int
-    head: int  # crc32
-    sha256: bytes
+    crc32: int
 
 
 def shard_key(shard: str) -> str:
@@ -78,22 +82,28 @@ def check_key(key: str) -> None:
         raise ValueError(f"sample key {key!r} must match {_KEY.pattern}")
 
 
-def plan_shards(sizes: Sequence[int], *, max_bytes: int = MAX_BYTES, max_samples: int = MAX_SAMPLES) -> list[range]:
+def cut_shards(
+    items: Iterable[_T], size_of: Callable[[_T], int], *, max_bytes: int = MAX_BYTES, max_samples: int = MAX_SAMPLES
+) -> Iterator[list[_T]]:
     """Cut samples, in their order, into contiguous shards; a pure function of its arguments.
 
     Args:
-        sizes: bytes of each sample.
+        items: what stands for the samples; gone through once, one shard's worth kept.
+        size_of: bytes of a sample.
         max_bytes: a shard is closed before it would exceed this, unless one sample alone does.
         max_samples: and when it holds this many.
     """
-    plan: list[range] = []
-    start = held = 0
-    for i, size in enumerate(sizes):
-        if i > start and (held + size > max_bytes or i - start >= max_samples):
-            plan.append(range(start, i))
-            start, held = i, 0
+    chunk: list[_T] = []
+    held = 0
+    for item in items:
+        size = size_of(item)
+        if chunk and (held + size > max_bytes or len(chunk) >= max_samples):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(item)
         held += size
-    return [*plan, range(start, len(sizes))] if sizes else []
+    if chunk:
+        yield chunk
 
 
 def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
@@ -111,21 +121,24 @@ def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
         ValueError: for a sample that breaks these rules, naming its key.
         OSError: when what was read back is not what was written.
     """
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in INDEX_SCHEMA.names}  # a dict a row would busy the collector
     written: list[_Written] = []
     seen: set[str] = set()
     with path.open("wb") as file:
         for sample in samples:
-            row, members = _write_sample(file, sample, shard, seen)
-            rows.append(row)
-            written.extend(members)
-        if not rows:
+            _check_new(sample.record.key, seen, shard)
+            start = written[-1].offset + written[-1].size if written else 0
+            row, piece = _write_sample(file, sample, shard, start)
+            for name, values in columns.items():
+                values.append(row.get(name))
+            written.append(piece)
+        if not written:
             raise ValueError(f"shard {shard!r} has no samples")
         file.write(_END)
         file.flush()
         os.fsync(file.fileno())
     _verify(path, written)
-    return pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
+    return pa.Table.from_pydict(columns, schema=INDEX_SCHEMA)
 
 
 def write_rows(table: Table, path: Path) -> None:
@@ -149,25 +162,34 @@ def shard_files(samples: Iterable[Sample], scratch: Path, *, shard: str) -> tupl
     return {shard_key(shard): tar, rows_key(shard): rows}, table
 
 
-def _write_sample(file: BinaryIO, sample: Sample, shard: str, seen: set[str]) -> tuple[dict[str, Any], list[_Written]]:
-    key = sample.record.key
+def _check_new(key: str, seen: set[str], shard: str) -> None:
     check_key(key)
     if key in seen:
         raise ValueError(f"sample key {key!r} occurs twice in shard {shard!r}")
     seen.add(key)
+
+
+def _write_sample(file: BinaryIO, sample: Sample, shard: str, start: int) -> tuple[dict[str, Any], _Written]:
+    """Append all members of a sample in one piece at byte `start`."""
+    key = sample.record.key
     try:
         row = _row(sample, shard)
     except ValueError as error:
         raise ValueError(f"sample {key!r}: {error}") from error
-    written: list[_Written] = []
+    row["sha256"] = hashlib.sha256(sample.image).hexdigest()
+    parts: list[bytes] = []
+    at = start
     for column, name, data in _members(sample):
-        member = _add(file, name, data)
-        written.append(member)
+        size = len(data)
+        padding = -size % tarfile.BLOCKSIZE
+        parts += (_header(name, size), data, bytes(padding))
+        at += tarfile.BLOCKSIZE
         if column:
-            row[f"{column}_offset"], row[f"{column}_size"] = member.offset, member.size
-        if column == "image":
-            row["sha256"] = member.sha256.hex()
-    return row, written
+            row[f"{column}_offset"], row[f"{column}_size"] = at, size
+        at += size + padding
+    piece = b"".join(parts)
+    file.write(piece)
+    return row, _Written(key, start, len(piece), zlib.crc32(piece))
 
 
 def _members(sample: Sample) -> Iterator[tuple[str, str, bytes]]:
@@ -181,21 +203,11 @@ def _members(sample: Sample) -> Iterator[tuple[str, str, bytes]]:
         yield "parts", f"{key}.parts.png", more.parts
 
 
-def _add(file: BinaryIO, name: str, data: bytes) -> _Written:
-    """Append a member: header, data, padding."""
-    head = _header(name, len(data))
-    offset = file.tell() + len(head)
-    file.write(head + data + bytes(-len(data) % tarfile.BLOCKSIZE))
-    return _Written(name, offset, len(data), zlib.crc32(head), hashlib.sha256(data).digest())
-
-
 def _header(name: str, size: int) -> bytes:
     """Return what `TarInfo.tobuf` would (a test holds them equal), at a tenth of its time: most of it never changes."""
-    head = bytearray(_HEADER)
-    head[: len(name)] = name.encode("ascii")
-    head[124:136] = b"%011o\0" % size
-    head[148:155] = b"%06o\0" % (sum(head))  # the sum is taken with blanks in its own place
-    return bytes(head)
+    letters, digits = name.encode("ascii"), b"%011o\0" % size
+    check = b"%06o\0" % (_HEADER_SUM + sum(letters) + sum(digits))
+    return b"".join((letters.ljust(100, b"\0"), _OWNERS, digits, _TIME, check, _REST))
 
 
 def _row(sample: Sample, shard: str) -> dict[str, Any]:
@@ -204,17 +216,13 @@ def _row(sample: Sample, shard: str) -> dict[str, Any]:
     height, width = image_size(sample.image)
     more = sample.annotations
     return {
-        **_fields(sample.record),
+        **vars(sample.record),
         "shard": shard,
         "height": height,
         "width": width,
         "keypoints": _flat(more.keypoints, (17, 3)),
         "betas": _flat(more.betas, (10,)),
     }
-
-
-def _fields(record: Record) -> dict[str, Any]:
-    return dict(vars(record))
 
 
 def _flat(array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -227,7 +235,7 @@ def _flat(array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None
 
 def _json(sample: Sample) -> bytes:
     """Return the canonical JSON of everything known about a sample that is not an image."""
-    known = _fields(sample.record) | _known(sample.annotations)
+    known = vars(sample.record) | _known(sample.annotations)
     return _JSON.encode(known).encode("ascii")
 
 
@@ -248,10 +256,9 @@ def _numbers(array: np.ndarray) -> list[Any]:
 
 def _verify(path: Path, written: Sequence[_Written]) -> None:
     with path.open("rb") as file:
-        for member in written:
-            head, data = file.read(tarfile.BLOCKSIZE), file.read(member.size)
-            file.read(-member.size % tarfile.BLOCKSIZE)
-            if zlib.crc32(head) != member.head or hashlib.sha256(data).digest() != member.sha256:
-                raise OSError(f"{path}: member {member.name!r} at byte {member.offset} is not what was written")
+        for sample in written:
+            if zlib.crc32(file.read(sample.size)) != sample.crc32:
+                problem = f"sample {sample.key!r} at byte {sample.offset} is not what was written"
+                raise OSError(f"{path}: {problem}")
         if file.read() != _END:
             raise OSError(f"{path}: the end-of-archive mark is not what was written")

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from resight.cluster.errors import UserError
 from resight.datasets.dataset import Dataset
 
-__all__ = ["colour_of", "contact_sheet", "identity_rows", "lay_out", "sheet_png"]
+__all__ = ["colour_of", "contact_sheet", "identity_rows", "lay_out", "overview_rows", "sheet_png"]
 
 _PAPER: Final = 245
 _GAP: Final = 4  # pixels between cells
@@ -69,6 +69,28 @@ def identity_rows(dataset: Dataset, *, split: str, ids: int, per_id: int) -> lis
             cure=f"ask for fewer; the splits are: {', '.join(index.splits)}",
         )
     return chosen
+
+
+def overview_rows(dataset: Dataset, *, ids: int = 10, per_id: int = 10) -> tuple[list[int], int]:
+    """Choose rows for a sheet of any data set: people of its last split, a line each; without people, any images.
+
+    Args:
+        dataset: where from.
+        ids: lines at most.
+        per_id: images of each at most; fewer when too few people have so many.
+
+    Returns:
+        The rows, and how many stand on a line.
+    """
+    index = dataset.index
+    split = index.splits[-1]
+    rows = index.select(split=split, role="person")
+    counts = np.sort(np.unique(index.pid[rows][index.pid[rows] >= 0], return_counts=True)[1])[::-1]
+    if not len(counts):
+        spread = np.linspace(0, len(index) - 1, min(ids * per_id, len(index)))
+        return spread.round().astype(int).tolist(), per_id
+    shown = min(per_id, int(counts[min(ids, len(counts)) - 1]))
+    return identity_rows(dataset, split=split, ids=ids, per_id=shown), shown
 
 
 def lay_out(

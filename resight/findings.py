@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from resight.cluster.doctor import Check
 from resight.cluster.words import counted
-from resight.terminal import show, show_lines, show_note, show_table
+from resight.terminal import show, show_lines, show_list, show_note, show_table
 
 if TYPE_CHECKING:
     from resight.datasets.card import DatasetCard
 
-__all__ = ["show_checks", "show_data_report", "show_left_out", "show_metrics", "show_verdict"]
+__all__ = ["show_checks", "show_data_report", "show_data_sets", "show_left_out", "show_metrics", "show_verdict"]
 
 _MARK = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
 _SHOWN = 5
+
+_COLUMNS = 20  # of a table of counts, at most
 
 
 def show_checks(checks: Sequence[Check]) -> None:
@@ -36,6 +38,10 @@ def show_data_report(report: Mapping[str, Any]) -> None:
         for split in counts
     ]
     show_table(f"{report['dataset']}, {report['images']} images", columns, rows)
+    _show_counted("images by camera", report["cameras"])
+    _show_counted("outfits worn", report["outfits"])
+    for note in report["notes"]:
+        show_lines("[dim]note[/]", "", note, "")
     for kind, mark in (("warnings", _MARK["warn"]), ("problems", _MARK["fail"])):
         for finding in report[kind]:
             show_lines(mark, "", f"{finding['message']}: {', '.join(finding['examples'])}", "")
@@ -52,6 +58,27 @@ def show_left_out(card: "DatasetCard") -> None:
         show_note(counted(len(bad), "[image|images] left out"), reasons + more)
     for note in card.made_by.get("notes", ()):
         show_note(note)
+
+
+def _show_counted(title: str, table: Mapping[str, Mapping[str, int]]) -> None:
+    """Show split -> name -> count with a column a name, up to as many as a line holds."""
+    names = sorted({name for counts in table.values() for name in counts}, key=lambda name: (len(name), name))
+    if len(names) > _COLUMNS:
+        show(f"{title}: {len(names)} columns; --json has them all")
+    elif names:
+        rows = [(split, *(str(table[split].get(name, "")) for name in names)) for split in table]
+        show_table(title, ("split", *names), rows)
+
+
+def show_data_sets(known: Mapping[str, Any]) -> None:
+    """Show the data sets that can be packed: figures, then terms and citations."""
+    columns = ("name", "identities", "images", "cameras", "what")
+    rows = [
+        (name, *(f"{n:,}" if n else "" for n in (a["identities"], a["images"], a["cameras"])), a["what"])
+        for name, a in known.items()
+    ]
+    show_table("data sets, as published", columns, rows)
+    show_list([(name, f"{a['title']}. Terms: {a['terms']}. Cite: {a['citation']}.") for name, a in known.items()])
 
 
 def show_metrics(evaluation: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from resight.cluster.errors import UserError
+from resight.datasets.readers.about import About
 from resight.datasets.readers.rows import Row, records_of
 from resight.datasets.readers.scan import Found, Scan, files_below, finish_scan, note_files
 from resight.datasets.readers.table import read_csv
@@ -31,6 +32,9 @@ _FLAT: Final = re.compile(r"([A-Za-z0-9-]+)_(c?[0-9]+)(?:s[0-9]+)?(?:_[^/]*)?\.[
 _NESTED: Final = re.compile(r"([A-Za-z0-9-]+)/([A-Za-z0-9-]+)/[^/]+\.[A-Za-z]+")
 _CURE: Final = (
     "name files PID_CAM_ANYTHING.jpg, or PID/CAM/ANYTHING.jpg, or give a CSV with the columns pid, camid, path"
+)
+_ABOUT: Final = About(
+    title="own crops", what="a folder of names, or a CSV list", terms="not stated", citation="none: it is yours"
 )
 
 
@@ -44,7 +48,7 @@ class Folder:
 
     test_share: float = 0.5
     name: str = "folder"
-    licence: str = "not stated"
+    about: About = _ABOUT
 
     @property
     def version(self) -> str:

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from resight.cluster.errors import UserError
 from resight.cluster.words import counted
+from resight.datasets.readers.about import About
+from resight.datasets.readers.pictures import Files, Pictures
 from resight.datasets.records import Record
 
 __all__ = ["IMAGE_SUFFIXES", "Found", "Reader", "Scan", "Source", "files_below", "finish_scan", "note_files"]
@@ -48,12 +50,19 @@ class Scan:
         sources: sorted by split (train, val, query, gallery), then key; keys are unique.
         notes: what was left aside and why, in sentences.
         names: "identities" and "cameras" -> the names behind the numbers, position = number, where they had names.
+        converted: where the images come from when they are not files to be copied.
     """
 
     root: Path
-    sources: tuple[Source, ...]
+    sources: Sequence[Source]
     notes: tuple[str, ...] = ()
     names: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    converted: Pictures | None = None
+
+    @property
+    def pictures(self) -> Pictures:
+        """Where the images come from."""
+        return self.converted or Files(self.root)
 
 
 class Reader(Protocol):
@@ -65,8 +74,8 @@ class Reader(Protocol):
         ...
 
     @property
-    def licence(self) -> str:
-        """The terms of the images, in words."""
+    def about(self) -> About:
+        """What is published about the data set."""
         ...
 
     @property
@@ -83,8 +92,7 @@ class Reader(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
+class Found(NamedTuple):
     """A file below a folder: path relative to it (POSIX), and size in bytes."""
 
     path: str
@@ -103,7 +111,7 @@ class Found:
 
 def files_below(folder: Path, *, depth: int = 1) -> list[Found]:
     """List files at most `depth` levels down, sorted by path, without litter (`Thumbs.db`, `._x`, hidden files)."""
-    return sorted(_walk(folder, "", depth), key=lambda found: found.path)
+    return sorted(_walk(folder, "", depth))
 
 
 def _walk(folder: Path, prefix: str, depth: int) -> Iterator[Found]:
@@ -138,6 +146,7 @@ def finish_scan(
     *,
     cure: str,
     names: dict[str, tuple[str, ...]] | None = None,
+    converted: Pictures | None = None,
 ) -> Scan:
     """Sort, and check what every layout must satisfy.
 
@@ -153,4 +162,4 @@ def finish_scan(
     if not any(s.record.split == "train" and s.record.role == "person" for s in ordered):
         seen = f" ({'; '.join(notes)})" if notes else ""
         raise UserError(f"the train split is empty{seen}", where=str(root), cure=cure)
-    return Scan(root=root, sources=tuple(ordered), notes=notes, names=names or {})
+    return Scan(root=root, sources=tuple(ordered), notes=notes, names=names or {}, converted=converted)

@@ -26,6 +26,7 @@ VERBS: Final = {
     "demo": ("demo", "Demo", "render people, train, judge on unseen people, write a report"),
     "render": ("render", "Render", "make people from a seed, with every label"),
     "pack": ("pack", "Pack", "bring a data set into shards with an index"),
+    "data list": ("data", "List", "the data sets that can be packed, with sizes, terms and citations"),
     "data check": ("data", "Check", "verify a data set and count what is in it"),
     "data sheet": ("data", "Sheet", "draw a contact sheet of a data set"),
     "train": ("train", "Train", "train a recipe; the same command again continues"),

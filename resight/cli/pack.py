@@ -11,18 +11,19 @@ __all__ = ["Pack"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """Pack a folder of person crops into shards with an index.
+    """Pack a data set as its authors publish it, or a folder of your own crops, into shards with an index.
 
     Every image is decoded once to see that it is whole; bad ones are set aside, counted and listed. Nothing is
     re-encoded. Packing the same files twice gives the same bytes; starting the command again continues.
 
     Examples:
       resight pack market1501 ~/data/Market-1501-v15.09.15 --out data/market
+      resight pack ltcc ~/data/LTCC_ReID --out data/ltcc    # resight data list: all names
       resight pack folder ~/photos --out data/mine          # folders PID/CAM/*.jpg, names PID_cCAM_*.jpg, or a CSV file
     """
 
     reader: Annotated[str, tyro.conf.Positional]
-    """market1501 or folder."""
+    """Which layout it has: a name that `resight data list` shows, e.g. market1501, or folder for your own crops."""
     root: Annotated[Path, tyro.conf.Positional]
     """The data set's folder, or for `folder` also a CSV file with pid, camid, path[, outfit, split]."""
     out: Path

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -41,12 +42,28 @@ def test_exclusive_publishing_leaves_the_first(tmp_path: Path):
     assert os.listdir(tmp_path) == ["key"]
 
 
-def test_a_file_is_copied_and_left_alone(tmp_path: Path):
+@pytest.mark.parametrize("other_file_system", [False, True])
+def test_a_file_is_published_and_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_file_system: bool):
+    def refuse(*_: object):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if other_file_system:
+        monkeypatch.setattr(os, "link", refuse)
     source = tmp_path / "source"
     source.write_bytes(b"x" * 3_000_000)
     storage = LocalStorage(tmp_path / "out")
-    storage.publish_file(source, "big")
-    assert source.read_bytes() == storage.read("big")
+    for _ in range(2):
+        storage.publish_file(source, "big")
+        assert source.read_bytes() == storage.read("big")
+    assert source.stat().st_nlink == (1 if other_file_system else 2)
+    source.unlink()
+    assert storage.size("big") == 3_000_000
+    assert os.listdir(tmp_path / "out") == ["big"]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path):
+    with pytest.raises(UserError, match="No such file"):
+        LocalStorage(tmp_path / "out").publish_file(tmp_path / "nowhere", "big")
 
 
 def test_listing_is_sorted_and_filtered(tmp_path: Path):

@@ -14,7 +14,7 @@ from resight.datasets.check import Finding, check
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.datasets.decode import encode_plane
 from resight.datasets.records import Sample
-from resight.datasets.sheet import colour_of, contact_sheet, lay_out
+from resight.datasets.sheet import colour_of, contact_sheet, lay_out, overview_rows
 from tests.datasets.making import crops, jpeg, write_dataset
 
 PLANE = encode_plane(np.ones((128, 64), np.uint8))
@@ -92,7 +92,9 @@ def test_leaks_and_labels(tmp_path: Path):
     report = check(write_dataset([*train, *query, *gallery, *single, twice, *val], tmp_path / "d"))
     assert kinds(report.problems) == {"identities": 1, "leaks": 2}
     assert report.problems[0].examples == ("3",)
-    assert kinds(report.warnings) == {"duplicates": 1, "validation": 1, "unanswerable": 3, "single": 1, "unlabelled": 1}
+    assert kinds(report.warnings) == {
+        "duplicates": 1, "shared": 3, "validation": 1, "unanswerable": 3, "single": 1, "unlabelled": 1,
+    }  # fmt: skip
 
 
 def test_unknown_cameras_count_as_others(tmp_path: Path):
@@ -114,6 +116,24 @@ def test_a_card_that_was_edited(tmp_path: Path):
     assert report.warnings[0].examples == ("k: empty",)
 
 
+def test_tables_of_cameras_and_outfits(tmp_path: Path):
+    nobody = [changed(s, key="n", pid=-1, camid=-1, outfit=-1) for s in crops("query", ids=1, per_id=1)]
+    report = check(write_dataset([*crops("train", ids=3, per_id=5), *nobody], tmp_path / "d"))
+    assert report.cameras == {"train": {"0": 6, "1": 6, "2": 3}, "query": {"unknown": 1}}
+    assert report.outfits == {"train": {"2": 3}}
+
+
+def test_figures_are_compared_with_those_published(tmp_path: Path):
+    made = [changed(s, dataset="viper") for s in crops("train", ids=2, per_id=2)]
+    assert kinds(check(write_dataset(made, tmp_path / "v")).warnings) == {}
+    made = [changed(s, dataset="ccvid", tracklet=s.record.frame) for s in crops("train", ids=2, per_id=2)]
+    (warning,) = check(write_dataset(made, tmp_path / "c")).warnings
+    assert (warning.kind, warning.count) == ("published", 6)
+    assert warning.examples[:2] == ("train: 2 ids, published 75", "train: 2 tracklets, published 948")
+    mixed = [*made, *(changed(s, dataset="ltcc") for s in crops("train", ids=1, per_id=2, first=9))]
+    assert kinds(check(write_dataset(mixed, tmp_path / "m")).warnings) == {}
+
+
 def test_contact_sheet(tmp_path: Path):
     data = write_dataset(crops("train", ids=2, per_id=3), tmp_path / "d")
     sheet = contact_sheet(data, range(5), columns=3, by="pid")
@@ -121,6 +141,16 @@ def test_contact_sheet(tmp_path: Path):
     assert np.array_equal(sheet[4:132, 8:72], data.image(0))
     assert tuple(sheet[10, 4]) == colour_of(1)
     assert (sheet[136:, 148:] == 245).all()
+
+
+def test_overview_of_few_people_many_or_nobody(tmp_path: Path):
+    few = write_dataset([*crops("train", ids=2, per_id=4), *crops("train", ids=1, per_id=2, first=9)], tmp_path / "a")
+    rows, columns = overview_rows(few, ids=2, per_id=10)
+    assert columns == 4
+    assert few.index.pid[rows].tolist() == 4 * [1] + 4 * [2]
+    assert overview_rows(few)[1] == 2
+    nobody = write_dataset([changed(s, pid=-1) for s in crops("train", ids=3, per_id=4)], tmp_path / "b")
+    assert overview_rows(nobody, ids=2, per_id=3) == ([0, 2, 4, 7, 9, 11], 3)
 
 
 def test_lay_out_keeps_proportions():

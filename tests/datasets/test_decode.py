@@ -4,13 +4,16 @@ import io
 import pickle
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from resight.datasets.decode import Undecodable, decode, decode_plane, encode_plane, image_size, kind_of
+from resight.datasets.decode import Undecodable, check_picture, decode, decode_plane, encode_plane, image_size, kind_of
 from tests.datasets.making import encoded, jpeg, pixels
 
 
@@ -145,3 +148,41 @@ def test_planes_survive_exactly_and_only_grey_ones_count():
         decode_plane(encoded(pixels(13), "PNG"))
     with pytest.raises(Undecodable, match="one channel"):
         decode_plane(simplejpeg.encode_jpeg(pixels(13)))
+
+
+def verdict(act: Callable[[bytes], object], data: bytes) -> str:
+    try:
+        act(data)
+    except Undecodable as error:
+        return error.reason
+    return "sound"
+
+
+DAMAGED = [
+    jpeg(1),
+    encoded(pixels(2), "JPEG", progressive=True),
+    encoded(pixels(3)[:, :, 0], "JPEG"),
+    encoded(pixels(4), "JPEG", subsampling=0, restart_marker_blocks=2),
+    encoded(pixels(5, height=37, width=21), "JPEG", quality=30, optimize=True),
+    encoded(pixels(6), "PNG"),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(DAMAGED), st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=3), st.integers(0))
+def test_checking_says_what_decoding_would(whole: bytes, changes: list[tuple[int, int]], cut: int):
+    data = bytearray(whole)
+    for at, value in changes:
+        data[at % len(data)] = value
+    data = bytes(data[: len(data) - cut % len(data)] if cut % 3 == 0 else data)
+    told, wanted = verdict(check_picture, data), verdict(decode, data)
+    assert (told == "sound") == (wanted == "sound"), (told, wanted)
+
+
+def test_checking_refuses_what_decoding_refuses():
+    cmyk = Image.fromarray(np.zeros((8, 8, 4), np.uint8), "CMYK")
+    out = io.BytesIO()
+    cmyk.save(out, "JPEG")
+    for data in (out.getvalue(), b"", b"BM", encoded(pixels(1), "PNG")[:-5]):
+        assert verdict(check_picture, data) == verdict(decode, data) != "sound"
+    assert "limit of 100" in verdict(lambda data: check_picture(data, max_pixels=100), jpeg(1))

@@ -13,6 +13,7 @@ from resight.cluster.progress import Step
 from resight.datasets.dataset import open_dataset
 from resight.datasets.pack import PackConfig, PackWork, pack, plan_units
 from resight.datasets.readers import Folder, Market1501
+from resight.datasets.readers.pictures import Files
 from tests.datasets.making import encoded, jpeg, pixels
 
 SMALL = PackConfig(shard_samples=20)
@@ -147,7 +148,7 @@ def test_bombs_are_left_out(mine: Path, tmp_path: Path):
 
 def test_a_file_that_vanished(tree: Path, tmp_path: Path):
     unit = plan_units(Market1501().scan(tree), SMALL)[0]
-    made = PackWork(tmp_path)(unit, tmp_path)
+    made = PackWork(Files(tmp_path))(unit, tmp_path)
     assert made.files == {}
     assert made.facts["samples"] == 0
     assert "cannot be read: No such file" in made.facts["quarantined"][0]["reason"]

@@ -18,7 +18,7 @@ from resight.datasets import shards
 from resight.datasets.decode import encode_plane
 from resight.datasets.index import read_rows
 from resight.datasets.records import INDEX_SCHEMA, Annotations, Record, Sample
-from resight.datasets.shards import plan_shards, shard_files, write_shard
+from resight.datasets.shards import cut_shards, shard_files, write_shard
 from tests.datasets.making import crops, encoded, jpeg, pixels
 
 IMAGES = [jpeg(i, height=24, width=12) for i in range(3)]
@@ -221,7 +221,7 @@ def test_rows_survive_parquet_with_and_without_annotations(tmp_path: Path):
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 100), st.integers(1, 10))
 def test_plan_is_a_contiguous_cover_within_limits(sizes: list[int], max_bytes: int, max_samples: int):
-    plan = plan_shards(sizes, max_bytes=max_bytes, max_samples=max_samples)
+    plan = list(cut_shards(range(len(sizes)), lambda i: sizes[i], max_bytes=max_bytes, max_samples=max_samples))
     assert [i for chunk in plan for i in chunk] == list(range(len(sizes)))
     for chunk in plan:
         assert 1 <= len(chunk) <= max_samples

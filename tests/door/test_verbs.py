@@ -58,6 +58,36 @@ def test_data_check_says_what_is_wrong(world: Path, tmp_path: Path, capsys: pyte
     assert "train-000000" in capsys.readouterr().out
 
 
+def test_data_list_names_every_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    from resight.datasets.readers import READERS
+
+    assert run(["data", "list"]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in READERS)
+    assert "4,180,243" in told
+    assert run(["data", "list", "--json"]) == 0
+    known = json.loads(capsys.readouterr().out)
+    assert list(known) == sorted(READERS)
+    assert known["market1501"]["sizes"]["query"] == {"images": 3368, "ids": 750, "tracklets": None}
+
+
+def test_pack_says_what_it_left_aside_and_check_repeats_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.datasets.making import jpeg
+
+    names = ("train/001_1_c1_000001.png", "train/001_2_c2_000001.png", "query/x.txt", "test/002_1_c1_000001.png")
+    for number, name in enumerate(names):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(number))
+    words = [str(tmp_path / "out"), "--sheet", str(tmp_path / "deep" / "sheet.png"), "--quiet"]
+    assert run(["pack", "ltcc", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    assert "1 other file in query/, e.g. 'x.txt'" in capsys.readouterr().err
+    assert run(["data", "check", *words]) == 0
+    told = capsys.readouterr().out
+    assert all(text in told for text in ("images by camera", "outfits worn", "published 9,576", "x.txt"))
+    assert decode((tmp_path / "deep" / "sheet.png").read_bytes()).shape == (132 + 4, 72 + 4, 3)
+
+
 def test_data_sheet_draws_people(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["data", "sheet", str(world / "clothes"), "--out", str(tmp_path / "deep/sheet.png"), "--ids", "3"]
     assert run([*words, "--per-id", "4", "--split", "train"]) == 0
