@@ -115,7 +115,7 @@ def train_on_rank(config: Config, out: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_ranks(
     ranks: Ranks, data: Path, tmp_path: Path, alone: Callable[[str], RunFolder], method: str, world: int
 ) -> None:
@@ -133,7 +133,8 @@ def test_torchrun(data: Path, tmp_path: Path, alone: Callable[[str], RunFolder],
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("method", [METHODS[0], pytest.param(METHODS[1], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_ray(ray_cluster: Session, data: Path, tmp_path: Path, alone: Callable[[str], RunFolder], method: str) -> None:
     run = train(small(method, data), out=tmp_path / "run", workers=2, backend="ray")
     assert_same_losses(run, alone(method))

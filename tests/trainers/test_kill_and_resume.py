@@ -162,6 +162,7 @@ def test_killed_twice_alone(data: Path, tmp_path: Path) -> None:
     assert seen.kills == 2
 
 
+@pytest.mark.slow
 def test_killed_twice_with_two_ranks(data: Path, tmp_path: Path) -> None:
     """20 images on 2 ranks; three ranks, with uneven slices, are in the long form."""
     seen = try_it("strong_baseline", data, tmp_path, world=2, moments=("saving", "step"), steps=12)

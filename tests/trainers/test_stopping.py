@@ -60,6 +60,7 @@ def test_a_second_run_is_refused_and_ctrl_c_saves(config: Config, tmp_path: Path
     assert (lease["pid"], lease["released"]) == (first.pid, True)
 
 
+@pytest.mark.slow
 def test_ranks_stop_at_ctrl_c_go_on_and_miss_each_other(config: Config, tmp_path: Path) -> None:
     """Ctrl-C to torchrun; then the same command goes on, and rank 1 is killed: rank 0 must not wait for ever."""
     run = RunFolder(tmp_path / "run")
