@@ -83,7 +83,7 @@ def main(settings: dict[str, Any]) -> int:
     until = time.monotonic() + settings["seconds"]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    while time.monotonic() < until:
+    while time.monotonic() < until or counts["reads"] < settings.get("least", 0):
         first = int(rng.integers(len(data)))
         for row in range(first, min(first + RUN, len(data))):
             try:

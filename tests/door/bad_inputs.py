@@ -58,7 +58,7 @@ ERRORS = [
         words=lambda w: ["pack", "market1501", w.here / "nowhere", "--out", w.here / "packed"],
         value="no such folder",
         place="{here}/nowhere",
-        cure="bounding_box_train/",
+        cure="bounding_box_train",
     ),
     Row(
         name="a folder that is missing, to train on",
