@@ -49,16 +49,27 @@ def measured(words: list[str]) -> str:
     return done.stdout.rstrip() if done.returncode == 0 else f"not measured: {done.stderr.strip().splitlines()[-1]}"
 
 
+def sections(path: Path) -> dict[str, str]:
+    """Title -> what a page made before says under it."""
+    text = path.read_text() if path.is_file() else ""
+    return {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in text.split("\n## ")[1:]}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", metavar="SCRIPT", help="measure these, keep the page's other sections")
     options = parser.parse_args()
+    kept = sections(options.out) if options.only else {}
     parts = [
         "# Benchmarks",
         "Written by `make bench`. What is claimed are ratios to a named reference in the same run.",
         machine(),
     ]
     for title, words in CLAIMS.items():
+        if options.only and words[0] not in options.only:
+            parts += [f"## {title}", kept[title]] if title in kept else []
+            continue
         print(title, flush=True)
         parts += [f"## {title}", f"`python benchmarks/{' '.join(words)}`", f"```text\n{measured(words)}\n```"]
     options.out.write_text("\n\n".join(parts) + "\n")
