@@ -8,6 +8,8 @@ from resight.trainers.retrieval import kernels
 from resight.trainers.retrieval.matching import Labels, Matching, make_matching
 from resight.trainers.retrieval.protocol import MARKET1501
 
+NO_BOUNDS = np.empty((0, 2, 3))
+
 
 def tables(num_queries: int, num_gallery: int) -> Matching:
     rng = default_rng(0)
@@ -18,7 +20,11 @@ def tables(num_queries: int, num_gallery: int) -> Matching:
 
 @pytest.fixture
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("to_distances", "keep_matches", "count_ranks", "search_ranks", "score_rows", "nearest_rows"):
+    names = (
+        "to_distances", "is_dropped", "keep_matches", "count_ranks", "search_ranks", "tie_ranks", "average_precision",
+        "score_rows", "nearest_rows",
+    )  # fmt: skip
+    for name in names:
         monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
 
 
@@ -26,7 +32,9 @@ def score(
     rows: np.ndarray, matching: Matching, scale: np.ndarray, bias: np.ndarray
 ) -> tuple[int, np.ndarray, np.ndarray]:
     scores, counts = np.full((len(rows), 2), np.nan), np.zeros((len(rows), 3), np.int64)
-    bad = kernels.score_rows(rows.copy(), 0, scale, bias, np.zeros(len(rows)), matching, scores, counts)
+    bad = kernels.score_rows(
+        rows.copy(), 0, scale, bias, np.zeros(len(rows)), matching, False, scores, counts, NO_BOUNDS
+    )
     return bad, scores, counts
 
 
