@@ -3,7 +3,7 @@
 Only arranges words and figures; `resight/terminal.py` puts them on the screen.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resight.cluster.doctor import Check
@@ -55,37 +55,17 @@ def show_left_out(card: "DatasetCard") -> None:
 
 
 def show_metrics(evaluation: Mapping[str, Any]) -> None:
-    """Show a result in percent, baselines under it."""
+    """Show a result in percent, baselines under it, and what the numbers mean where it is not the usual."""
+    from resight.trainers.retrieval.tables import remarks
+
     columns = ("%", "mAP", "95 %", "mINP", "rank-1", "rank-5", "rank-10")
     rows = [_metric_row("trained", evaluation["metrics"], evaluation["interval"]["mAP"])]
     for name, baseline in evaluation["baselines"].items():
         if "mAP" in baseline:
             rows.append(_metric_row(name, baseline, baseline.get("interval", {}).get("mAP")))
     show_table(f"{evaluation['dataset']}, {evaluation['protocol']}", columns, rows)
-    for line in _remarks(evaluation):
+    for line in remarks(evaluation):
         show(line)
-
-
-def _remarks(evaluation: Mapping[str, Any]) -> Iterator[str]:
-    """Say what else decides what the numbers mean, where it is not the usual."""
-    metrics, scoring = evaluation["metrics"], evaluation["scoring"]
-    if scoring["ap"] != "rectangle":
-        yield f"average precision by {scoring['ap']}s"
-    features = {"flip": "mirror images averaged", "multi_query": "several images a query"}
-    yield from (words for name, words in features.items() if evaluation["features"][name])
-    if evaluation["features"]["unit"] == "tracklet":
-        yield "one mean feature a tracklet"
-    if evaluation["cross_domain"]:
-        yield f"trained on {', '.join(evaluation['trained_on'])}: judged on another domain"
-    if "repeats" in metrics:
-        spread = ", ".join(f"{name} {100 * found['std']:.1f}" for name, found in metrics["spread"].items())
-        yield f"mean of {metrics['repeats']} draws, standard deviation of one: {spread}"
-    for name, (least, most) in metrics.get("tie_bounds", {}).items():
-        yield f"{name} over all orders of equal distances: {100 * least:.1f} to {100 * most:.1f}"
-    skipped = {reason: count for reason, count in metrics["skipped"].items() if count}
-    if skipped:
-        fate = "skipped of" if scoring["unmatched"] == "skip" else "counted as never found, of"
-        yield f"{fate} {metrics['queries']} queries: " + ", ".join(f"{n} {r}" for r, n in skipped.items())
 
 
 def show_verdict(outcome: Mapping[str, Any]) -> None:

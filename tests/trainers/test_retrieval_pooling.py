@@ -186,4 +186,4 @@ def test_tables_hold_the_figures_and_the_rules(tmp_path: Path) -> None:
     line = next(line for line in text.splitlines() if line.startswith("| trained"))
     assert f"{100 * found['metrics']['mAP']:.1f} ± {100 * found['metrics']['spread']['mAP']['std']:.1f}" in line
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
-    assert "mAP over all orders of ties" in text
+    assert "mAP over all orders of equal distances" in text

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import resight
 from resight.cluster.errors import UserError
 from resight.trainers.retrieval.blocks import GivenRows
 from resight.trainers.retrieval.chance import chance_metrics
@@ -299,3 +300,17 @@ def test_every_protocol_says_where_it_is_from() -> None:
         assert protocol.repeats == 1 or protocol.gallery == "one"
         assert all(rule.same or rule.other for rule in protocol.drop)
         assert {field for rule in protocol.drop for field in (*rule.same, *rule.other)} <= {"camid", *protocol.needs}
+
+
+def test_from_python_by_name() -> None:
+    query, gallery = np.eye(1, 3), np.array([[1.0, 0, 0], [0.9, 0.1, 0], [0.5, 0.5, 0]])
+    mine, theirs = np.array([5]), np.array([5, 7, 6])
+    people: Any = (query, gallery, [1], [1, 2, 1], [0], [1, 1, 1])
+    found = resight.evaluate(*people, protocol="clothes_changed", query_outfits=mine, gallery_outfits=theirs)
+    assert (found.mAP, found.ranked.tolist()) == (0.5, [2])
+    assert resight.evaluate(*people).mAP == pytest.approx((1 + 2 / 3) / 2)
+    assert resight.evaluate(*people, scoring=TRAPEZOID).mAP == pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 2)
+    with pytest.raises(UserError, match="no label 'outfit'"):
+        resight.evaluate(*people, protocol="clothes_changed")
+    with pytest.raises(UserError, match=r"query outfit has shape \(2,\), but there are 1 images"):
+        resight.evaluate(*people, protocol="clothes_changed", query_outfits=theirs[:2], gallery_outfits=theirs)

@@ -114,10 +114,13 @@ def check_shape(distances: Shaped[np.ndarray, "..."]) -> None:
     _not_empty("gallery", distances.shape[1])
 
 
-def check_labels(name: str, pids: object, camids: object, count: int) -> Labels:
+def check_labels(name: str, pids: object, camids: object, count: int, *, outfits: object = None) -> Labels:
     """Return the labels of `count` images as int64; UserError for another length or type."""
-    checked = {field: _column(f"{name} {field}", values, count) for field, values in (("pid", pids), ("camid", camids))}
-    return Labels(pid=checked["pid"], camid=checked["camid"])
+    return Labels(
+        pid=_column(f"{name} pid", pids, count),
+        camid=_column(f"{name} camid", camids, count),
+        outfit=None if outfits is None else _column(f"{name} outfit", outfits, count),
+    )
 
 
 def check_matches(skipped: Mapping[str, int], queries: int, protocol: EvalProtocol, max_skipped: float) -> None:

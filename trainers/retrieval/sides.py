@@ -50,6 +50,8 @@ def open_sides(dataset: Dataset, protocol: EvalProtocol = MARKET1501) -> Sides:
     """Return the rows of a data set that `protocol` judges; UserError when there are none, or labels are missing."""
     index = dataset.index
     rows = {split: index.select(split=split) for split in ("query", "gallery")}
+    if protocol.queries == "rest":
+        rows = dict.fromkeys(rows, np.union1d(rows["query"], rows["gallery"]))
     for split, found in rows.items():
         if len(found) == 0:
             problem = f"{dataset.name} has no split {split!r}, it has: {', '.join(index.splits)}"
@@ -57,8 +59,6 @@ def open_sides(dataset: Dataset, protocol: EvalProtocol = MARKET1501) -> Sides:
             raise UserError(problem, where=dataset.path, cure=cure)
     pid = np.select([index.role == "junk", index.role == "distractor"], [JUNK, DISTRACTOR], default=index.pid)
     labels = Labels(pid=pid, camid=index.camid, outfit=index.outfit, tracklet=index.tracklet)
-    if protocol.queries == "rest":
-        rows = dict.fromkeys(rows, np.union1d(rows["query"], rows["gallery"]))
     check_protocol(labels.take(rows["query"]), labels.take(rows["gallery"]), protocol)
     cameras = {"query": protocol.query_cameras, "gallery": protocol.gallery_cameras}
     kept = {split: found[takes_part(labels.take(found), cameras[split])] for split, found in rows.items()}

@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["to_csv", "to_markdown"]
+__all__ = ["remarks", "to_csv", "to_markdown"]
 
 _SCORES: Final = ("mAP", "mINP", "rank1", "rank5", "rank10")
 _RULES: Final = ("dataset", "protocol", "ap", "unmatched", "unit", "flip", "multi_query", "cross_domain", "repeats")
@@ -48,13 +48,36 @@ def to_markdown(evaluation: Mapping[str, Any]) -> str:
             cells[at] += f" ± {_percent(spread[key]['std'])}" if key in spread else ""
         between = f"{_percent(ends[0])} to {_percent(ends[1])}" if ends else ""
         lines.append(f"| {name} | " + " | ".join([cells[0], between, *cells[1:]]) + " |")
-    for key, (least, most) in evaluation["metrics"].get("tie_bounds", {}).items():
-        lines += ["", f"{key} over all orders of ties: {_percent(least)} to {_percent(most)}"]
-    skipped = evaluation["metrics"]["skipped"]
-    if skipped:
-        told = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
-        lines += ["", f"without a match, of {evaluation['metrics']['queries']} queries: {told}"]
+    lines += [part for remark in remarks(evaluation) for part in ("", remark)]
     return "\n".join(lines) + "\n"
+
+
+def remarks(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return what decides the meaning of the numbers where it is not the usual, each as a phrase for people.
+
+    Results of earlier versions say less, and are read as the usual.
+    """
+    metrics, scoring = evaluation["metrics"], evaluation.get("scoring", {})
+    features = evaluation.get("features", {})
+    found: list[str] = []
+    if scoring.get("ap", "rectangle") != "rectangle":
+        found.append(f"average precision by {scoring['ap']}s")
+    words = {"flip": "mirror images averaged", "multi_query": "several images a query"}
+    found += [phrase for name, phrase in words.items() if features.get(name)]
+    if features.get("unit") == "tracklet":
+        found.append("one mean feature a tracklet")
+    if evaluation.get("cross_domain"):
+        found.append(f"trained on {', '.join(evaluation['trained_on'])}: judged on another domain")
+    if "repeats" in metrics:
+        spread = ", ".join(f"{name} {_percent(values['std'])}" for name, values in metrics["spread"].items())
+        found.append(f"mean of {metrics['repeats']} draws, standard deviation of one in %: {spread}")
+    for name, (least, most) in metrics.get("tie_bounds", {}).items():
+        found.append(f"{name} over all orders of equal distances: {_percent(least)} to {_percent(most)} %")
+    if metrics.get("skipped"):
+        fate = "counted as never found, of" if scoring.get("unmatched") == "count" else "skipped of"
+        told = ", ".join(f"{count} {reason}" for reason, count in metrics["skipped"].items())
+        found.append(f"{fate} {metrics['queries']} queries: {told}")
+    return found
 
 
 def _rules(evaluation: Mapping[str, Any]) -> dict[str, Any]:
