@@ -39,7 +39,7 @@ class Evaluate:
     published. single_shot, prcc_same_single_shot, prcc_cross_single_shot, vehicleid_800, _1600, _2400: one image of
     each identity answers, drawn 10 times. tracklets, tracklets_changed: one mean feature a track."""
     ap: Literal["rectangle", "trapezoid"] = "rectangle"
-    """Average precision: precision at each hit, or trapezoids as in the original Market-1501 code ."""
+    """Average precision: precision at each hit, or trapezoids as in the original Market-1501 code."""
     unmatched: Literal["skip", "count"] = "skip"
     """Queries without a possible match: left out of every mean, or counted as never found."""
     flip: bool = False

@@ -14,6 +14,9 @@ from resight.cluster.errors import UserError
 from resight.cluster.progress import Progress, silent
 from resight.datasets.dataset import Dataset
 from resight.datasets.records import Annotations, Record, Sample, Split
+from resight.trainers.judging import training_sets
+from resight.trainers.methods.method import DataShape
+from resight.trainers.recipes import recipe
 from resight.trainers.retrieval.judge import judge
 from resight.trainers.retrieval.pooling import group_means, make_pooling
 from resight.trainers.retrieval.protocol import MARKET1501, NO_CAMERA, find_protocol
@@ -152,6 +155,21 @@ def test_cross_domain_is_told_from_the_same_set_and_from_not_known(tmp_path: Pat
         found = judge(Stand(), dataset, baselines=False, trained_on=trained)
         assert found.to_dict()["cross_domain"] is wanted
         assert found.to_dict()["trained_on"] == (list(trained) if trained else None)
+
+
+def test_what_a_network_was_trained_on_is_told_by_its_cameras_or_its_data(tmp_path: Path) -> None:
+    lost, there = str(tmp_path / "lost"), tracks(tmp_path / "there").path
+    shape = DataShape(num_classes=2, num_cameras=2, height=8, width=4)
+    seen = replace(shape, cameras=("market/0", "market/1"))
+
+    def told(sources: tuple[str, ...], shape: DataShape) -> tuple[str, ...] | None:
+        config = recipe("strong_baseline", "tiny")
+        return training_sets(replace(config, data=replace(config.data, sources=sources)), shape)
+
+    assert told((lost,), seen) == ("market",)
+    assert told((f"{there}:2",), shape) == ("toy",)
+    assert told((lost, there), seen) is None  # one of them may be anything
+    assert told((lost,), shape) is None
 
 
 def test_a_network_that_says_nothing_is_refused(tmp_path: Path) -> None:

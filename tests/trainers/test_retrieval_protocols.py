@@ -281,6 +281,16 @@ def test_junk_and_distractors_need_no_clothes() -> None:
     assert run([[0, 1, 2]], [Image(1, 0, 10)], gallery, "clothes_changed").mAP == 0.5
 
 
+def test_nobody_to_ask_and_nothing_to_find_name_the_cure() -> None:
+    alone = [Image(1, -1), Image(2, -1)]
+    with pytest.raises(UserError, match="leaves nobody to ask") as caught:
+        run(np.zeros((2, 2)), alone, alone, replace(find_protocol("vehicleid_800"), identities=2))
+    assert "two images" in caught.value.cure
+    with pytest.raises(UserError, match="1 of 1 queries have no possible match") as caught:
+        run([[0]], [Image(1, 0, 5)], [Image(1, 1, 5)], "clothes_changed")
+    assert "--protocol market1501" in caught.value.cure
+
+
 def test_choices_that_make_no_sense_are_refused() -> None:
     one = [Image(1, 0)], [Image(1, 1)]
     with pytest.raises(UserError, match="draws nothing") as caught:

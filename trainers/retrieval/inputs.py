@@ -126,13 +126,19 @@ def check_labels(name: str, pids: object, camids: object, count: int, *, outfits
 def check_matches(skipped: Mapping[str, int], queries: int, protocol: EvalProtocol, max_skipped: float) -> None:
     """Refuse an evaluation in which more than the share `max_skipped` of queries, or all, can find nothing."""
     count = sum(skipped.values())
+    if queries == 0:
+        raise UserError(
+            "the protocol leaves nobody to ask",
+            where=f"protocol {protocol.name!r}",
+            cure="give identities two images or more, of the cameras that the protocol asks",
+        )
     if count < queries and count <= max_skipped * queries:
         return
     reason = max(skipped, key=lambda key: skipped[key])
     raise UserError(
         f"{count} of {queries} queries have no possible match in the gallery, mostly: {reason}",
         where=f"protocol {protocol.name!r}",
-        cure=_CURES[reason],
+        cure=_SAME_CLOTHES if reason == DROPPED and "outfit" in protocol.needs else _CURES[reason],
     )
 
 
@@ -162,6 +168,7 @@ _CURES = {
     ABSENT: "use the same identity numbers in query and gallery (do not relabel them apart)",
     DROPPED: "judge by 'no_camera' (--protocol no_camera) where all crops are of one camera or cameras are not known",
 }
+_SAME_CLOTHES = "judge by 'market1501' (--protocol market1501) where clothes or cameras leave nothing to find"
 
 
 def _not_empty(name: str, count: int) -> None:
