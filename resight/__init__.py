@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resight.trainers.embedder import Embedder
     from resight.trainers.load import Which
     from resight.trainers.retrieval.metrics import Metrics
+    from resight.trainers.retrieval.scoring import Scoring
 
 __all__ = ["__version__", "embed", "evaluate", "load", "rank"]
 
@@ -74,8 +75,13 @@ def evaluate(
     gallery_pids: "np.ndarray",
     query_camids: "np.ndarray",
     gallery_camids: "np.ndarray",
+    *,
+    protocol: str = "market1501",
+    query_outfits: "np.ndarray | None" = None,
+    gallery_outfits: "np.ndarray | None" = None,
+    scoring: "Scoring | None" = None,
 ) -> "Metrics":
-    """Judge features by the Market-1501 rule: gallery rows of the query's own pid and camid do not count.
+    """Judge features; by default by the Market-1501 rule: gallery rows of the query's own pid and camid do not count.
 
     Args:
         query_features: (Q, D) float.
@@ -84,6 +90,11 @@ def evaluate(
         gallery_pids: see above.
         query_camids: (Q,) int, -1 for unknown; gallery_camids: (G,) likewise.
         gallery_camids: see above.
+        protocol: a name in `resight.trainers.retrieval.protocol.PROTOCOLS`.
+        query_outfits: (Q,) int, clothes, numbered over the whole data set; gallery_outfits: (G,) likewise. Protocols of
+            changed clothes need both.
+        gallery_outfits: see above.
+        scoring: how rankings are scored, see `resight.trainers.retrieval.scoring.Scoring`; None: as it says.
 
     Returns:
         `Metrics` with `mAP`, `mINP`, `cmc`, `rank1`, ... as fractions in [0, 1], and the queries skipped with reasons.
@@ -91,6 +102,17 @@ def evaluate(
     Raises:
         UserError: for inputs that do not fit each other, and when most queries have no possible match.
     """
-    from resight.trainers.retrieval.metrics import evaluate as judged
+    from resight.trainers.retrieval.inputs import check_features, check_labels
+    from resight.trainers.retrieval.metrics import evaluate_labelled
+    from resight.trainers.retrieval.protocol import find_protocol
+    from resight.trainers.retrieval.scoring import Scoring
 
-    return judged(query_features, gallery_features, query_pids, gallery_pids, query_camids, gallery_camids)
+    check_features(query_features, gallery_features)
+    return evaluate_labelled(
+        query_features,
+        gallery_features,
+        check_labels("query", query_pids, query_camids, len(query_features), outfits=query_outfits),
+        check_labels("gallery", gallery_pids, gallery_camids, len(gallery_features), outfits=gallery_outfits),
+        protocol=find_protocol(protocol),
+        scoring=scoring or Scoring(),
+    )

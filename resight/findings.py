@@ -82,19 +82,17 @@ def show_data_sets(known: Mapping[str, Any]) -> None:
 
 
 def show_metrics(evaluation: Mapping[str, Any]) -> None:
-    """Show a result in percent, baselines under it."""
+    """Show a result in percent, baselines under it, and what the numbers mean where it is not the usual."""
+    from resight.trainers.retrieval.tables import remarks
+
     columns = ("%", "mAP", "95 %", "mINP", "rank-1", "rank-5", "rank-10")
     rows = [_metric_row("trained", evaluation["metrics"], evaluation["interval"]["mAP"])]
     for name, baseline in evaluation["baselines"].items():
         if "mAP" in baseline:
             rows.append(_metric_row(name, baseline, baseline.get("interval", {}).get("mAP")))
     show_table(f"{evaluation['dataset']}, {evaluation['protocol']}", columns, rows)
-    skipped = {reason: count for reason, count in evaluation["metrics"]["skipped"].items() if count}
-    if skipped:
-        show(
-            f"skipped of {evaluation['metrics']['queries']} queries: "
-            + ", ".join(f"{n} {r}" for r, n in skipped.items())
-        )
+    for line in remarks(evaluation):
+        show(line)
 
 
 def show_verdict(outcome: Mapping[str, Any]) -> None:

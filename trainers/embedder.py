@@ -7,11 +7,13 @@ Source: design of this project; which feature is compared is the method's `embed
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Progress, Step, silent
@@ -37,17 +39,22 @@ class Embedder:
         models: the networks, on their device.
         shape: of the data they were built for.
         chunk: images per forward pass.
+        flip: whether a feature is the mean of the image's and its mirror image's, scaled to length 1 again (Luo et al.
+            2019 and Gu et al. 2022 test so); twice the work.
 
     Attributes:
-        config, models, shape, chunk: as given.
+        config, models, shape, chunk, flip: as given.
         dim: length of a feature vector, D.
     """
 
-    def __init__(self, config: Config, models: Models, shape: DataShape, *, chunk: int = 64) -> None:
+    def __init__(
+        self, config: Config, models: Models, shape: DataShape, *, chunk: int = 64, flip: bool = False
+    ) -> None:
         self.config = config
         self.models = models
         self.shape = shape
         self.chunk = chunk
+        self.flip = flip
         some = next(models.parameters())
         self._device, self._dtype = some.device, some.dtype
         empty = torch.zeros(1, 3, config.augment.height, config.augment.width)
@@ -134,6 +141,10 @@ class Embedder:
         views = self._views(images, cameras)
         with torch.inference_mode(), evaluating(self.models):
             features: Tensor = method_of(self.config).embed(self.models, views, self.config)
+            if self.flip:
+                mirrored = replace(views, images=views.images.flip(-1))
+                both = features + method_of(self.config).embed(self.models, mirrored, self.config)
+                features = normalize(both, dim=1)
         result = features.float().cpu().numpy()
         if not np.isfinite(result).all():
             raise UserError(

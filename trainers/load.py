@@ -25,12 +25,13 @@ __all__ = ["Which", "find_checkpoint", "load_embedder"]
 Which = Literal["newest", "best"]
 
 
-def load_embedder(path: Path | str, *, which: Which = "newest") -> Embedder:
+def load_embedder(path: Path | str, *, which: Which = "newest", flip: bool = False) -> Embedder:
     """Return the embedder of a run's newest or best checkpoint, or of the checkpoint that is given.
 
     Args:
         path: a run folder or a checkpoint folder.
         which: of a run's checkpoints: the newest, or the one that validation found best.
+        flip: see `Embedder`.
 
     Raises:
         UserError: when there is no such checkpoint, or it does not match its manifest.
@@ -44,7 +45,7 @@ def load_embedder(path: Path | str, *, which: Which = "newest") -> Embedder:
         dtype=torch.float64 if config.engine.precision == "float64" else None,
     )
     checkpoints.load_models(checkpoint, models)
-    return Embedder(config, models, shape)
+    return Embedder(config, models, shape, flip=flip)
 
 
 def find_checkpoint(path: Path, *, which: Which = "newest") -> Path:

@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from resight.cluster.errors import UserError
+
+if TYPE_CHECKING:
+    from resight.trainers.retrieval.evaluation import Evaluation
 
 __all__ = ["Evaluate"]
 
@@ -19,6 +24,8 @@ class Evaluate:
       resight evaluate runs/market --data data/market
       resight evaluate runs/market --data data/market --json | jq .mAP
       resight evaluate runs/market --data data/market --checkpoint best
+      resight evaluate runs/market --data data/ltcc --protocol clothes_changed --flip
+      resight evaluate runs/market --data data/prcc --protocol prcc_cross_single_shot --format markdown
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
@@ -26,33 +33,69 @@ class Evaluate:
     data: Path
     """The data set to judge on; its query and gallery splits are used."""
     protocol: str = "market1501"
-    """market1501: the query's own pid and camera do not count. no_camera: nothing is left out but the query itself."""
+    """What a query is not asked to find. market1501 (also cuhk03_np, msmt17, veri776): its own pid and camera.
+    no_camera: nothing. clothes_changed, clothes_same: also its own, or other, clothes; clothes_general and
+    clothes_changed_literal beside them. prcc_same, prcc_cross, vcclothes_same, vcclothes_changed, deepchange: as
+    published. single_shot, prcc_same_single_shot, prcc_cross_single_shot, vehicleid_800, _1600, _2400: one image of
+    each identity answers, drawn 10 times. tracklets, tracklets_changed: one mean feature a track."""
+    ap: Literal["rectangle", "trapezoid"] = "rectangle"
+    """Average precision: precision at each hit, or trapezoids as in the original Market-1501 code."""
+    unmatched: Literal["skip", "count"] = "skip"
+    """Queries without a possible match: left out of every mean, or counted as never found."""
+    flip: bool = False
+    """Judge the mean of each image's feature and its mirror image's."""
+    multi_query: bool = False
+    """Judge each query by the mean over all images of its pid and camera, none of which is an answer."""
+    repeats: int | None = None
+    """Draws of a protocol that draws; else as many as it says. Mean and spread are reported."""
+    tie_bounds: bool = False
+    """Also report the least and the most that any order of equal distances can give."""
     checkpoint: Literal["newest", "best"] = "newest"
     """Of a run's checkpoints: the newest, or the one that validation found best (see --data.val-ids of train)."""
     baselines: bool = False
     """Also judge chance, an untrained network and, where there are masks, colour histograms and silhouettes."""
     json: bool = False
-    """Print one JSON object: mAP, mINP, rank1, rank5, rank10, queries, skipped."""
+    """Print one JSON object: mAP, mINP, rank1, rank5, rank10, queries, skipped, and by which rules."""
+    format: Literal["table", "json", "markdown", "csv"] = "table"
+    """How the result is printed: for people, or for other programs. json is the same as --json."""
     quiet: bool = False
     """No progress."""
 
     def run(self) -> int:
         """Judge and report."""
-        from resight.findings import show_metrics
-        from resight.terminal import ProgressView, show_json
+        from resight.terminal import ProgressView
         from resight.trainers.judging import judge_run
+        from resight.trainers.retrieval.scoring import Scoring
 
+        if self.json and self.format not in ("table", "json"):
+            problem = f"--json and --format {self.format} ask for two formats"
+            raise UserError(problem, where="resight evaluate", cure="give one of them")
+        scoring = Scoring(ap=self.ap, unmatched=self.unmatched, repeats=self.repeats, tie_bounds=self.tie_bounds)
         with ProgressView(quiet=self.quiet) as view:
             evaluation = judge_run(
                 self.run_folder,
                 self.data,
                 protocol=self.protocol,
+                scoring=scoring,
+                flip=self.flip,
+                multi_query=self.multi_query,
                 which=self.checkpoint,
                 baselines=self.baselines,
                 progress=view,
             )
-        if self.json:
-            show_json(evaluation.metrics.to_dict())
+        self._show(evaluation)
+        return 0
+
+    def _show(self, evaluation: "Evaluation") -> None:
+        from resight.findings import show_metrics
+        from resight.terminal import show, show_json
+        from resight.trainers.retrieval.tables import to_csv, to_markdown
+
+        if self.json or self.format == "json":
+            show_json(evaluation.summary())
+        elif self.format == "csv":
+            show(to_csv(evaluation.to_dict()).rstrip("\n"))
+        elif self.format == "markdown":
+            show(to_markdown(evaluation.to_dict()).rstrip("\n"))
         else:
             show_metrics(evaluation.to_dict())
-        return 0

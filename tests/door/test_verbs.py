@@ -1,5 +1,7 @@
 """The verbs in one process, on the smallest world: what they print, write and return."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -138,3 +140,27 @@ def test_a_run_can_be_started_from_a_config_file(
     assert "feature map" in json.loads((out / "evaluations/clothes/maps.json").read_text())["legend"]
     table = capsys.readouterr().out
     assert all(name in table for name in ("trained", "chance", "untrained", "histogram", "silhouette"))
+    _judged_by_other_rules(["evaluate", str(out), "--data", str(world / "clothes"), "--quiet"], out, capsys)
+
+
+def _judged_by_other_rules(words: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every choice of the verb reaches the findings, and findings by other rules have a folder of their own."""
+    assert run([*words, "--protocol", "clothes_changed", "--flip", "--ap", "trapezoid", "--format", "csv"]) == 0
+    row = next(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert (row["protocol"], row["ap"], row["flip"]) == ("clothes_changed", "trapezoid", "yes")
+    assert row["cross_domain"] == "no"
+    told = json.loads((out / "evaluations/clothes-clothes_changed/evaluation.json").read_text())
+    assert float(row["mAP"]) == told["metrics"]["mAP"]
+    assert told["trained_on"] == ["clothes"]
+    assert run([*words, "--protocol", "single_shot", "--repeats", "3", "--unmatched", "count", "--tie-bounds"]) == 0
+    shown = capsys.readouterr().out
+    assert "mean of 3 draws" in shown
+    assert "mAP over all orders of equal distances" in shown
+    assert run([*words, "--multi-query", "--format", "markdown"]) == 0
+    assert "multi_query yes" in capsys.readouterr().out
+    assert run([*words, "--multi-query", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["features"] == {"flip": False, "multi_query": True, "unit": "image"}
+    assert 0 <= told["mAP"] <= 1
+    assert run([*words, "--json", "--format", "csv"]) == 2
+    assert "two formats" in capsys.readouterr().err

@@ -26,6 +26,7 @@ def write_run(
     overrides: Mapping[str, Any] | None = None,
     shown: Sequence[int] = range(8),
     protocol: str = "market1501",
+    scoring: Mapping[str, Any] | None = None,
     sha: str = "0" * 64,
     keys: Sequence[str] = QUERIES,
     maps: bool = False,
@@ -43,6 +44,7 @@ def write_run(
         _json(folder / "evaluation.json", {
             "dataset": name, "protocol": protocol, "data_sha256": sha, "metrics": {**metrics, "skipped": {}},
             "cmc": [0.5, 0.6, 1.0], "interval": {"mAP": [mean - 0.1, mean + 0.1]}, "baselines": {},
+            **({"scoring": dict(scoring)} if scoring else {}),
         })  # fmt: skip
         _json(folder / "rankings.json", [ranking(folder, keys[place], place, "worst", {1}) for place in shown])
         _per_query(folder / "per_query.parquet", values, keys)

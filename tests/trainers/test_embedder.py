@@ -57,6 +57,17 @@ def test_an_image_embeds_the_same_in_any_company() -> None:
     np.testing.assert_allclose(_embedder(chunk=64).embed(list(images)), one_by_one, rtol=1e-4, atol=1e-6)
 
 
+def test_with_flip_a_feature_is_the_mean_of_both_mirror_images() -> None:
+    images = _images(5, height=128, width=64)
+    plain = _embedder()
+    both = plain.embed(images) + plain.embed(images[:, :, ::-1])
+    flipped = Embedder(CONFIG, plain.models, SHAPE, flip=True)
+    wanted = both / np.linalg.norm(both, axis=1, keepdims=True)
+    np.testing.assert_allclose(flipped.embed(images), wanted, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(flipped.embed(images[:, :, ::-1]), wanted, rtol=0, atol=1e-5)
+    assert not np.allclose(plain.embed(images), wanted, rtol=0, atol=1e-3)
+
+
 def test_sizes_may_differ_and_views_may_be_strided() -> None:
     images = [*_images(2, 200, 100), *_images(1, 33, 17), _images(1)[0][:, ::-1]]
     assert _embedder().embed(images).shape == (4, 32)

@@ -112,6 +112,7 @@ def test_environments_and_fields_of_one_kind_only(a: Path, tmp_path: Path) -> No
     ("other", "reason"),
     [
         ({"protocol": "no_camera"}, "another protocol, no_camera"),
+        ({"scoring": {"ap": "trapezoid", "unmatched": "skip", "seed": 0}}, "scored in another way"),
         ({"sha": "1" * 64}, "other bytes"),
         ({"keys": [*QUERIES[:-1], "q9"]}, "other queries"),
         ({"ap": {"clothes": [None, *B[1:]]}}, "other queries were skipped"),

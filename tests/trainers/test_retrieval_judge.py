@@ -143,11 +143,12 @@ def test_rankings_show_what_was_scored(tmp_path: Path) -> None:
 
 def test_per_query_table_and_stale_crops(tmp_path: Path) -> None:
     dataset = toy(tmp_path / "data")
-    stale = tmp_path / "evaluations" / "toy" / "crops" / "old.jpg"
+    folder = tmp_path / "evaluations" / "toy-no_camera"
+    stale = folder / "crops" / "old.jpg"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"old")
     found = judge(Stand(), dataset, out=tmp_path, baselines=False, protocol=NO_CAMERA)
-    table = pq.read_table(tmp_path / "evaluations" / "toy" / "per_query.parquet").to_pydict()
+    table = pq.read_table(folder / "per_query.parquet").to_pydict()
     assert table["key"] == [f"query-person-{pid}-0-0" for pid in range(6)]
     assert table["ap"] == found.metrics.ap.tolist()
     assert table["positives"] == [2] * 6

@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resight.cluster.errors import UserError
-from resight.trainers.retrieval.blocks import Distance
-from resight.trainers.retrieval.metrics import Metrics, evaluate, evaluate_distances
+from resight.trainers.retrieval.blocks import Distance, feature_rows
+from resight.trainers.retrieval.inputs import check_labels
+from resight.trainers.retrieval.metrics import Metrics, evaluate, evaluate_distances, evaluate_rows
 from resight.trainers.retrieval.protocol import MARKET1501, NO_CAMERA, PROTOCOLS, find_protocol
 from tests.reference import retrieval as reference
 
@@ -166,7 +167,9 @@ def test_a_curve_longer_than_the_gallery_is_level() -> None:
 def test_a_zero_vector_is_at_distance_one() -> None:
     query = np.array([[1.0, 0.0]], np.float32)
     gallery = np.array([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], np.float32)
-    assert evaluate(query, gallery, [1], [1, 2, 2], [0], [1, 1, 1]).first_hit.tolist() == [2]
+    labels = check_labels("query", [1], [0], 1), check_labels("gallery", [1, 2, 2], [1, 1, 1], 3)
+    rows = feature_rows(query, gallery, "cosine")
+    assert evaluate_rows(rows, *labels, protocol=MARKET1501).first_hit.tolist() == [2]
 
 
 def test_no_match_for_most_queries_names_the_cure() -> None:
@@ -185,7 +188,7 @@ def test_no_match_for_most_queries_names_the_cure() -> None:
 
 
 GOOD: dict[str, Any] = {
-    "query_features": np.ones((2, 3)), "gallery_features": np.ones((4, 3)), "query_pids": [1, 2],
+    "query_features": np.eye(2, 3), "gallery_features": np.arange(12.0).reshape(4, 3), "query_pids": [1, 2],
     "gallery_pids": [1, 2, 1, 2], "query_camids": [0, 0], "gallery_camids": [1, 1, 1, 1],
 }  # fmt: skip
 
@@ -200,7 +203,11 @@ GOOD: dict[str, Any] = {
         ({"query_pids": [1, 2, 3]}, r"query pid has shape \(3,\), but there are 2 images"),
         ({"gallery_camids": [1]}, "gallery camid has shape"),
         ({"query_pids": [1.0, 2.0]}, "not whole numbers"),
-        ({"query_features": np.full((2, 3), np.nan)}, "NaN or infinite"),
+        ({"query_features": np.full((2, 3), np.nan)}, "NaN or infinite\n  where: query image 0"),
+        ({"gallery_features": np.array([[1, 0, 0], [0, 1, 0], [0, np.nan, 1], [1, 1, 1]])}, "where: gallery image 2"),
+        ({"gallery_features": np.ones((4, 3))}, "all 4 gallery features are the same vector"),
+        ({"query_features": np.eye(2, 3)[::-1] * [[1], [0]]}, "zero vector.*\n  where: query image 1"),
+        ({"gallery_features": np.eye(4, 3)}, "zero vector.*\n  where: gallery image 3"),
         ({"gallery_features": np.full((4, 3), np.inf)}, "NaN or infinite"),
         ({"max_rank": 0}, "max_rank is 0"),
         ({"threads": 0}, "threads is 0"),

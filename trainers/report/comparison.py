@@ -19,11 +19,13 @@ from jaxtyping import Float64
 from resight.cluster.errors import UserError
 from resight.trainers.report.run_view import EvaluationView, RunView, names_of
 from resight.trainers.retrieval.bootstrap import difference_interval
+from resight.trainers.retrieval.scoring import Scoring
 
 __all__ = ["MOST_RUNS", "Compared", "compare_evaluations", "shared_evaluations"]
 
 MOST_RUNS: Final = 6
 SCORES: Final = ("mAP", "rank1", "mINP")
+_PLAIN: Final = Scoring().to_dict()  # of results that an earlier version wrote
 
 Gap = tuple[float, float, float]
 """Mean difference, lower and upper end of its 95 % interval."""
@@ -107,12 +109,12 @@ def _scores(view: EvaluationView) -> _Scores | None:
     if not path.is_file():
         return None
     table: Any = pq.read_table(path).sort_by("key")
-    first = _floats(table["first_hit"])
-    values = {
-        "mAP": _floats(table["ap"]),
-        "rank1": np.where(np.isnan(first), np.nan, first == 1),
-        "mINP": _floats(table["inp"]),
-    }
+    if "top1" in table.column_names:
+        rank1 = _floats(table["top1"])
+    else:  # written by an earlier version
+        first = _floats(table["first_hit"])
+        rank1 = np.where(np.isnan(first), np.nan, first == 1)
+    values = {"mAP": _floats(table["ap"]), "rank1": rank1, "mINP": _floats(table["inp"])}
     return _Scores(key=table["key"].to_pylist(), pid=table["pid"].to_numpy(), values=values)
 
 
@@ -124,6 +126,8 @@ def _reason(first: EvaluationView, view: EvaluationView, ours: _Scores | None, t
     """Return why two evaluations do not answer the same question; empty when they do."""
     if first.result["protocol"] != view.result["protocol"]:
         return f"judged by another protocol, {view.result['protocol']}"
+    if first.result.get("scoring", _PLAIN) != view.result.get("scoring", _PLAIN):
+        return "scored in another way (average precision, queries without a match, draws)"
     if first.result.get("data_sha256") != view.result.get("data_sha256"):
         return "judged on other bytes of a data set of this name"
     if ours is None or theirs is None:

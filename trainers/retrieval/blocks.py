@@ -75,7 +75,9 @@ class FeatureRows:
         for first in range(0, len(self.query), step):
             part = slice(first, first + step)
             query = self.query[part] * self.query_scale[part, None]
-            yield first, np.matmul(query, self.gallery.T, out=buffer[: len(query)])
+            with np.errstate(invalid="ignore", over="ignore"):  # the kernels look for it, and the error names the image
+                block = np.matmul(query, self.gallery.T, out=buffer[: len(query)])
+            yield first, block
 
 
 class GivenRows:

@@ -2,6 +2,7 @@
 
 With P right answers among N ranked images, all orders equally likely:
   E[AP]    = (H_N + (P - 1) (N - H_N) / (N - 1)) / N,   H_N the N-th harmonic number     (1 when N = 1)
+           by trapezoids  (E[AP] + P / N) / 2: the precision before a hit is (P - 1) / (N - 1) on average, 1 at rank 1
   E[CMC@k] = 1 - C(N - P, k) / C(N, k)
   E[INP]   = sum over m of (P / m) C(m - 1, P - 1) / C(N, P),   m the rank of the last right answer
 Source: Bestgen 2015, "Exact expected average precision of the random baseline for system evaluation"; the others are
@@ -19,24 +20,29 @@ __all__ = ["chance_metrics"]
 def chance_metrics(metrics: Metrics) -> Metrics:
     """Return the expected scores of random rankings of the queries and galleries that `metrics` scored.
 
-    `first_hit` is 0 throughout: a random ranking has no one rank.
+    `first_hit` is 0 throughout: a random ranking has no one rank. Queries that count as never found stay at 0.
     """
     scored = metrics.reason == 0
+    share = scored.sum() / metrics.counted.sum()
     cases, where = np.unique(
         np.stack([metrics.positives[scored], metrics.ranked[scored]], axis=1), axis=0, return_inverse=True
     )
     rows = np.array([_expected(int(p), int(n), len(metrics.cmc)) for p, n in cases]).reshape(len(cases), -1)
     values = rows[where.reshape(-1)]
-    ap, inp = np.full(metrics.queries, np.nan), np.full(metrics.queries, np.nan)
-    ap[scored], inp[scored] = values[:, 0], values[:, 1]
+    if metrics.scoring.ap == "trapezoid":
+        values[:, 0] = (values[:, 0] + metrics.positives[scored] / metrics.ranked[scored]) / 2
+    ap, inp, top1 = (np.where(metrics.counted, 0.0, np.nan) for _ in range(3))
+    ap[scored], inp[scored], top1[scored] = values[:, :3].T
     return Metrics(
         protocol=metrics.protocol,
-        cmc=values[:, 2:].mean(axis=0),
-        mAP=float(values[:, 0].mean()),
-        mINP=float(values[:, 1].mean()),
+        scoring=metrics.scoring,
+        cmc=values[:, 2:].mean(axis=0) * share,
+        mAP=float(values[:, 0].mean() * share),
+        mINP=float(values[:, 1].mean() * share),
         ap=ap,
         inp=inp,
-        first_hit=np.zeros(metrics.queries, np.int64),
+        top1=top1,
+        first_hit=np.zeros(len(ap), np.int64),
         positives=metrics.positives,
         ranked=metrics.ranked,
         reason=metrics.reason,

@@ -6,15 +6,18 @@ its own scores in full, so a reader needs no other file to draw the comparison.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Int64
 
 from resight.trainers.retrieval.bootstrap import Interval, difference_interval, mean_interval
-from resight.trainers.retrieval.metrics import Metrics
+from resight.trainers.retrieval.protocol import MARKET1501
+from resight.trainers.retrieval.scores import Metrics
 
 __all__ = ["Evaluation", "compare", "intervals"]
+
+_RULES: Final = ("protocol", "scoring", "features", "trained_on", "cross_domain")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +32,8 @@ class Evaluation:
         baselines: name -> scores with "cmc", "interval" and paired "difference", or {"missing": why}.
         checkpoint: where the network came from.
         seconds: what took how long.
+        features: how they were made: "flip" (mean with the mirror image), "multi_query", "unit".
+        trained_on: names of the data sets that the network was trained on; None where that is not known.
     """
 
     dataset: str
@@ -38,13 +43,34 @@ class Evaluation:
     baselines: Mapping[str, Mapping[str, Any]]
     checkpoint: Mapping[str, Any]
     seconds: Mapping[str, float]
+    features: Mapping[str, Any]
+    trained_on: tuple[str, ...] | None
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder in a run: the data set's; by other rules than the Market ones, with the protocol's."""
+        name = self.metrics.protocol
+        return self.dataset if name == MARKET1501.name else f"{self.dataset}-{name}"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the scores with everything that decides what they mean, JSON-able."""
+        known = self.trained_on is not None
+        return {
+            "dataset": self.dataset,
+            "protocol": self.metrics.protocol,
+            "scoring": self.metrics.scoring.to_dict(),
+            "features": dict(self.features),
+            "trained_on": list(self.trained_on or ()) if known else None,
+            "cross_domain": self.dataset not in (self.trained_on or ()) if known else None,
+            **self.metrics.to_dict(),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `evaluation.json` holds."""
         return {
             "dataset": self.dataset,
             "data_sha256": self.data_sha256,
-            "protocol": self.metrics.protocol,
+            **{name: value for name, value in self.summary().items() if name in _RULES},
             "metrics": self.metrics.to_dict(),
             "cmc": self.metrics.cmc.tolist(),
             "interval": {name: [found.low, found.high] for name, found in self.interval.items()},
@@ -56,8 +82,7 @@ class Evaluation:
 
 def intervals(metrics: Metrics, pids: Int64[np.ndarray, " q"], *, seed: int) -> dict[str, Interval]:
     """Return the 95 % intervals of mAP, mINP and rank-1 over the queries' identities."""
-    rank1 = np.where(metrics.reason == 0, metrics.first_hit == 1, np.nan)
-    values = {"mAP": metrics.ap, "mINP": metrics.inp, "rank1": rank1}
+    values = {"mAP": metrics.ap, "mINP": metrics.inp, "rank1": metrics.top1}
     return {name: mean_interval(found, pids, seed=seed) for name, found in values.items()}
 
 

@@ -1,6 +1,7 @@
 """Judge a network on a data set: scores with their uncertainty, baselines beside them, and pictures of the failures.
 
-What is written, under `RUN/evaluations/<data set>/`, everything complete before `evaluation.json`:
+What is written, under `RUN/evaluations/<data set>/` (`<data set>-<protocol>/` by other rules than the Market ones), all
+complete before `evaluation.json`:
   crops/<key>.jpg    the stored bytes of every crop that `rankings.json` shows
   rankings.json      worst, random and best queries with their first ten answers
   maps/<key>.png, maps.json  where the network looks in each query shown and in its first answer, where it can tell
@@ -14,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,9 +29,12 @@ from resight.datasets.dataset import Dataset
 from resight.trainers.retrieval.baselines import MASKED, NoMask, mask_features
 from resight.trainers.retrieval.chance import chance_metrics
 from resight.trainers.retrieval.evaluation import Evaluation, compare, intervals
+from resight.trainers.retrieval.inputs import check_directions
 from resight.trainers.retrieval.maps import Look, draw_maps
-from resight.trainers.retrieval.metrics import Metrics
+from resight.trainers.retrieval.pooling import Pooling, make_pooling
 from resight.trainers.retrieval.protocol import MARKET1501, EvalProtocol
+from resight.trainers.retrieval.scores import Metrics
+from resight.trainers.retrieval.scoring import Scoring
 from resight.trainers.retrieval.showcase import Showcase, make_showcase, per_query_parquet
 from resight.trainers.retrieval.sides import Sides, open_sides, score_features
 
@@ -52,10 +57,14 @@ def judge(
     *,
     out: Path | None = None,
     protocol: EvalProtocol = MARKET1501,
+    scoring: Scoring = Scoring(),  # noqa: B008 - frozen
+    multi_query: bool = False,
     baselines: bool = True,
     untrained: Callable[[], Embeds] | None = None,
     look: Look | None = None,
     checkpoint: Mapping[str, Any] | None = None,
+    trained_on: tuple[str, ...] | None = None,
+    flip: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -66,10 +75,14 @@ def judge(
         dataset: with splits "query" and "gallery".
         out: the folder of a run; None: nothing is written.
         protocol: what a query is not asked to find.
+        scoring: how rankings are scored. Its seed is of the draws, so networks that share it meet the same galleries.
+        multi_query: whether a query is the mean over its person's images before its camera.
         baselines: whether to score chance, an untrained network, colours and outlines too.
         untrained: makes the same network from fresh weights; None: that baseline is reported missing.
         look: draws where the network looks in the images shown; None: no maps are written.
         checkpoint: where the network came from, JSON-able, copied into the findings.
+        trained_on: names of the data sets that the network was trained on; None where that is not known.
+        flip: what `embedder` does, noted in the findings: the mean of an image's feature and its mirror image's.
         seed: of the resampling. The random queries shown are the same for every network, so that runs can be compared.
         progress: told what is done.
 
@@ -77,17 +90,20 @@ def judge(
         UserError: when a split is missing, or evaluation refuses (see `metrics.evaluate`).
     """
     seconds: dict[str, float] = {}
-    sides = open_sides(dataset)
+    pooling = make_pooling(open_sides(dataset, protocol), protocol, multi_query=multi_query)
+    question = _Question(pooling=pooling, protocol=protocol, scoring=scoring, seed=seed)
     with _lap(seconds, "embed"):
-        features = embedder.embed_dataset(dataset, sides.rows, progress)
+        features = pooling(embedder.embed_dataset(dataset, pooling.images.rows, progress))
+    sides = pooling.sides
+    check_directions(features[: len(sides.query)], features[len(sides.query) :], "cosine")
     with _lap(seconds, "evaluate"):
-        metrics = score_features(features, sides, protocol)
+        metrics = score_features(features, sides, protocol, scoring)
     with _lap(seconds, "interval"):
         interval = intervals(metrics, sides.query_labels.pid, seed=seed)
     beside: dict[str, dict[str, Any]] = {}
     if baselines:
         with _lap(seconds, "baselines"):
-            beside = _baselines(metrics, sides, protocol, untrained, seed, progress)
+            beside = _baselines(metrics, question, untrained, progress)
     evaluation = Evaluation(
         dataset=dataset.name,
         data_sha256=dataset.card.sha256,
@@ -96,44 +112,57 @@ def judge(
         baselines=beside,
         checkpoint=dict(checkpoint or {}),
         seconds=seconds,
+        features={"flip": flip, "multi_query": multi_query, "unit": protocol.unit},
+        trained_on=trained_on,
     )
     if out is not None:
-        _publish(out, evaluation, sides, make_showcase(features, sides, metrics, protocol), look)
+        shown = metrics
+        if metrics.repeats > 1:  # a ranking can only be shown of one draw
+            shown = score_features(features, sides, protocol, replace(scoring, repeats=1))
+        _publish(out, evaluation, sides, make_showcase(features, sides, shown, protocol), look)
     return evaluation
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Question:
+    """What the network and every baseline are asked."""
+
+    pooling: Pooling
+    protocol: EvalProtocol
+    scoring: Scoring
+    seed: int
+
+    def beside(self, ours: Metrics, other: Metrics) -> dict[str, Any]:
+        return compare(ours, other, self.pooling.sides.query_labels.pid, seed=self.seed)
+
+    def score(self, features: Float32[np.ndarray, "n d"]) -> Metrics:
+        return score_features(self.pooling(features), self.pooling.sides, self.protocol, self.scoring)
+
+
 def _baselines(
-    metrics: Metrics,
-    sides: Sides,
-    protocol: EvalProtocol,
-    untrained: Callable[[], Embeds] | None,
-    seed: int,
-    progress: Progress,
+    metrics: Metrics, question: _Question, untrained: Callable[[], Embeds] | None, progress: Progress
 ) -> dict[str, dict[str, Any]]:
     """Score every baseline; one that cannot be had says why."""
-
-    def beside(other: Metrics) -> dict[str, Any]:
-        return compare(metrics, other, sides.query_labels.pid, seed=seed)
-
-    found = {"chance": beside(chance_metrics(metrics))}
+    images = question.pooling.images
+    found = {"chance": question.beside(metrics, chance_metrics(metrics))}
     if untrained is None:
         found["untrained"] = {"missing": "no way to build the network from fresh weights was given"}
     else:
-        features = untrained().embed_dataset(sides.dataset, sides.rows, progress)
-        found["untrained"] = beside(score_features(features, sides, protocol))
+        features = untrained().embed_dataset(images.dataset, images.rows, progress)
+        found["untrained"] = question.beside(metrics, question.score(features))
     for name in MASKED:
         try:
-            features = mask_features(name, sides.dataset, sides.rows, progress)
+            features = mask_features(name, images.dataset, images.rows, progress)
         except NoMask as missing:
             found[name] = {"missing": str(missing)}
         else:
-            found[name] = beside(score_features(features, sides, protocol))
+            found[name] = question.beside(metrics, question.score(features))
     return found
 
 
 def _publish(out: Path, evaluation: Evaluation, sides: Sides, show: Showcase, look: Look | None) -> None:
     """Write the findings, the file that readers look for last, and then remove pictures of an earlier evaluation."""
-    storage = open_storage(out / "evaluations" / evaluation.dataset)
+    storage = open_storage(out / "evaluations" / evaluation.folder)
     for name, row in show.crops.items():
         storage.publish(bytes(sides.dataset.image_bytes(row)), name)
     maps = draw_maps(look, sides.dataset, show)

@@ -81,7 +81,7 @@ def neighbours(
     else:
         bad = _on_cuda(rows, table, torch.device(device), progress)
     if bad >= 0:
-        raise not_finite(bad)
+        raise not_finite(bad, rows)
     return table
 
 

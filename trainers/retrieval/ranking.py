@@ -59,21 +59,23 @@ def rank_labelled(
     *,
     protocol: EvalProtocol,
     distance: Distance = "cosine",
+    seed: int = 0,
     threads: int | None = None,
 ) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
     """Return the k nearest gallery images that `protocol` ranks for each query.
 
+    A protocol that draws shows its first draw by `seed`.
     Where fewer than min(k, G) are ranked, positions are filled with -1 and distances with infinity.
     """
     if k < 1:
         raise UserError(f"k is {k}", cure="ask for at least one result")
     rows = feature_rows(query, gallery, distance)
-    matching = make_matching(query_labels, gallery_labels, protocol)
+    matching = make_matching(query_labels, gallery_labels, protocol, seed=seed)
     indices = np.full((len(query), min(k, len(gallery))), -1, np.int64)
     distances = np.full(indices.shape, np.inf, np.float32)
     find = partial(_find, rows=rows, matching=matching, indices=indices, distances=distances)
     if (bad := sweep(rows, threads, find)) >= 0:
-        raise not_finite(bad)
+        raise not_finite(bad, rows)
     return indices, np.maximum(distances, 0, out=distances)
 
 

@@ -88,7 +88,7 @@ def rerank(
         return _combine(block, first, plain.bias, plain.offset, farthest, np.float32(config.weight), final)
 
     if (bad := sweep(plain, threads, combine)) >= 0:
-        raise not_finite(bad)
+        raise not_finite(bad, plain)
     for start, part in pairs.items():
         _lower(final, part, start, np.float32(1 - config.weight))
     return final

@@ -44,7 +44,7 @@ class Showcase:
 def make_showcase(
     features: Float32[np.ndarray, "n d"], sides: Sides, metrics: Metrics, protocol: EvalProtocol
 ) -> Showcase:
-    """Choose queries and rank the gallery for them; `features` are those of `sides.rows`."""
+    """Choose queries and rank the gallery for them; `features` are those of `sides.rows`, `metrics` of one draw."""
     chosen = choose_queries(metrics, sides.query_labels.pid)
     picked = np.array([query for _, query in chosen], np.int64)
     indices, distances = rank_labelled(
@@ -54,6 +54,7 @@ def make_showcase(
         sides.gallery_labels,
         ANSWERS,
         protocol=protocol,
+        seed=metrics.scoring.seed,
     )
     crops: dict[str, int] = {}
     rankings = [
@@ -97,13 +98,14 @@ def choose_queries(metrics: Metrics, pids: Int64[np.ndarray, " q"], *, seed: int
 def per_query_parquet(sides: Sides, metrics: Metrics) -> bytes:
     """Return `per_query.parquet`: one row a query, scores null where it was skipped, with the reason."""
     index = sides.dataset.index
-    scored = metrics.reason == 0
+    skipped = ~metrics.counted
     columns = {
         "key": index.key[sides.query],
         **{name: getattr(index, name)[sides.query] for name in ("pid", "camid", "outfit")},
-        "ap": pa.array(metrics.ap, mask=~scored),
-        "inp": pa.array(metrics.inp, mask=~scored),
-        "first_hit": pa.array(metrics.first_hit, mask=~scored),
+        "ap": pa.array(metrics.ap, mask=skipped),
+        "inp": pa.array(metrics.inp, mask=skipped),
+        "top1": pa.array(metrics.top1, mask=skipped),
+        "first_hit": pa.array(metrics.first_hit, mask=metrics.reason != 0),
         "positives": metrics.positives,
         "ranked": metrics.ranked,
         "skipped": pa.array([SKIP_REASONS[reason] or None for reason in metrics.reason], pa.string()),
