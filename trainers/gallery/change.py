@@ -215,7 +215,7 @@ def _append(storage: Storage, manifest: Manifest, incoming: Incoming) -> Manifes
 
 
 def _rewrite(
-    storage: Storage, manifest: Manifest, opened: Sequence[OpenSegment], gone: Sequence[Bool[np.ndarray, " n"]]
+    storage: Storage, manifest: Manifest, opened: Sequence[OpenSegment], gone: Sequence[Bool[np.ndarray, " _"]]
 ) -> Manifest:
     """Write again every segment that loses images; return the manifest without them, not yet published."""
     segments: list[Segment] = []

@@ -91,7 +91,7 @@ def write_features(path: Path, tables: Iterable[Table], card: FeatureCard | None
         marked = table.replace_schema_metadata(meta)
         if writer is None:
             writer = _writer(path, marked)
-        writer.write_table(marked, row_group_size=table.num_rows)
+        writer.write_table(marked, row_group_size=max(1, table.num_rows))
     assert writer is not None, "the caller has rows"
     writer.close()
 
@@ -156,7 +156,7 @@ def _features(table: Table) -> Features:
         role=_objects(table.column("role").to_pylist()),
         pid=_numbers(table, "pid"),
         camid=_numbers(table, "camid"),
-        feature=np.from_dlpack(feature.flatten()).reshape(len(feature), -1),
+        feature=np.from_dlpack(feature.flatten()).reshape(len(feature), feature.type.list_size),
     )
 
 

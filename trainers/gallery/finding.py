@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64, Shaped
 
 from resight.trainers.gallery.index import GalleryImage, GalleryIndex, open_index
 from resight.trainers.gallery.provenance import find_model
 from resight.trainers.gallery.queries import Query, embed_queries, read_queries
 from resight.trainers.gallery.search import search
-from resight.trainers.gallery.where import parse_filters
+from resight.trainers.gallery.where import Filter, everything, parse_filters
 from resight.trainers.load import load_embedder
 
-__all__ = ["Answer", "Findings", "find"]
+__all__ = ["Answer", "Findings", "answers_in", "find"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +79,21 @@ def find(
     queries = read_queries(words)
     features = embed_queries(load_embedder(checkpoint), queries)
     own = [-1 if query.dataset is None else index.position(query.dataset.name, query.key) for query in queries]
-    hits = search(index, features, top, allowed=allowed, leave_out=np.array(own, np.int64))
-    answers = [
+    answers = answers_in(index, features, top, allowed=allowed, leave_out=np.array(own, np.int64))
+    return Findings(index=index, checkpoint=checkpoint, where=tuple(where), queries=queries, answers=answers)
+
+
+def answers_in(
+    index: GalleryIndex,
+    features: Shaped[np.ndarray, "q d"],
+    k: int,
+    *,
+    allowed: Filter = everything,
+    leave_out: Int64[np.ndarray, " q"] | None = None,
+) -> list[list[Answer]]:
+    """Search with features; as `search`, but with what is known of each image."""
+    hits = search(index, features, k, allowed=allowed, leave_out=leave_out)
+    return [
         [
             Answer(image=index.image(position), distance=distance)
             for position, distance in zip(positions, distances, strict=True)
@@ -87,4 +101,3 @@ def find(
         ]
         for positions, distances in zip(hits.positions.tolist(), hits.distances.tolist(), strict=True)
     ]
-    return Findings(index=index, checkpoint=checkpoint, where=tuple(where), queries=queries, answers=answers)

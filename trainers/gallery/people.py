@@ -27,7 +27,7 @@ class Found:
         counts: for each word that was given, how many images.
     """
 
-    masks: Sequence[Bool[np.ndarray, " n"]]
+    masks: Sequence[Bool[np.ndarray, " _"]]
     counts: Mapping[str, int]
 
 

@@ -15,14 +15,13 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from resight.cluster.errors import UserError
 from resight.trainers.gallery.index import GalleryIndex
-from resight.trainers.gallery.where import Filter, parse_filters
+from resight.trainers.gallery.where import Filter, everything
 
 __all__ = ["Hits", "search"]
 
 _GALLERY_ROWS: Final = 16384  # vectors a product
 _QUERY_ROWS: Final = 64
 _SHORTEST: Final = 1e-12
-_EVERYTHING: Final = parse_filters(())
 
 
 class Hits(NamedTuple):
@@ -42,7 +41,7 @@ def search(
     query: Shaped[np.ndarray, "q d"],
     k: int = 10,
     *,
-    allowed: Filter = _EVERYTHING,
+    allowed: Filter = everything,
     leave_out: Int64[np.ndarray, " q"] | None = None,
 ) -> Hits:
     """Find the k nearest images of each query.

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from resight.cluster.errors import UserError, did_you_mean
 from resight.trainers.gallery.segments import OpenSegment
 
-__all__ = ["Filter", "parse_filters"]
+__all__ = ["Filter", "everything", "parse_filters"]
 
 _FIELDS: Final = ("camid", "dataset", "pid")
 _WHERE: Final = "--where"
@@ -21,12 +21,17 @@ Filter = Callable[[OpenSegment], Bool[np.ndarray, " n"]]
 """Tells which images of a segment may be found."""
 
 
+def everything(opened: OpenSegment) -> Bool[np.ndarray, " n"]:
+    """Allow every image."""
+    return np.ones(len(opened.key), bool)
+
+
 def parse_filters(texts: Sequence[str]) -> Filter:
     """Return the filter that some texts stand for; UserError for one that cannot be read."""
     rules = [_rule(text) for text in texts]
 
     def allowed(opened: OpenSegment) -> Bool[np.ndarray, " n"]:
-        found = np.ones(len(opened.key), bool)
+        found = everything(opened)
         for rule in rules:
             found &= rule(opened)
         return found
