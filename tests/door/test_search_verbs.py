@@ -190,7 +190,7 @@ def test_the_page_shows_pictures(home: Path, index: Path, tmp_path: Path, capsys
     assert all(data.startswith("data:image/jpeg;base64,") for _, _, data in pictures)
     assert "<script" not in html
     assert "http" not in html.replace("http-equiv", "")
-    assert "pid 20 · cam 0" in html
+    assert "pid 20<br>cam 0" in html
 
 
 def test_the_page_without_data_says_so(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from resight.cluster.errors import UserError
+from resight.cluster.storage import open_storage
 from resight.datasets.cache_lock import locked
+from resight.trainers.gallery import index as module
 from resight.trainers.gallery.change import add_features, forget
 from resight.trainers.gallery.index import check_index, open_index
 from resight.trainers.gallery.people import People
@@ -275,6 +277,18 @@ forget(Path(sys.argv[1]), People(pids=("a:3",)))
     assert len(list((index / "segments").iterdir())) == 2
 
 
+def test_an_index_that_changes_while_it_is_opened_is_opened_again(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader has read the old manifest when its segments go."""
+    read, stale = module.read_manifest, module.read_manifest(open_storage(index))
+    forget(index, People(pids=("9",)))
+    found = [stale]
+    monkeypatch.setattr(module, "read_manifest", lambda storage: found.pop() if found else read(storage))
+    assert len(open_index(index)) == 30
+    found = [stale] * 10
+    with pytest.raises(UserError, match="is not there"):
+        open_index(index)
+
+
 def test_who_opened_before_a_change_goes_on(index: Path) -> None:
     opened = open_index(index)
     hits = search(opened, vectors(3, seed=5), 5)
@@ -339,6 +353,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a list": (_manifest("[]"), "index.json is damaged"),
     "a newer version": (_edit(format=2), "newer version"),
     "a path for a name": (_edit_segment(name="../../etc"), "no name of a segment"),
+    "a name that moves the cursor": (_edit_segment(dataset="\x1b[2J"), "names its data"),
     "rows below zero": (_edit_segment(rows=-1), "rows is -1"),
     "other files": (_edit_segment(files={"x.pkl": {"sha256": "a" * 64, "size": 1}}), "has the files"),
     "a number taken": (_edit(next=1), "is taken"),

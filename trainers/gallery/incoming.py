@@ -4,7 +4,6 @@ Source: design of this project. Trade-off: each file is read twice, to check it 
 fit into memory; its keys do, about 100 bytes an image.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from resight.trainers.gallery.segments import Part
 __all__ = ["Incoming", "parts", "read_incoming"]
 
 _SHORTEST: Final = 1e-12  # a vector that is shorter has no direction
-_KEY: Final = re.compile(r"[^\x00-\x1f\x7f]{1,512}")
+_LONGEST_KEY: Final = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ def _keys_of(path: Path) -> set[str]:
     for rows in iterate_features(path):
         _check_vectors(path, rows)
         for key in rows.key[_wanted(rows)].tolist():
-            if not _KEY.fullmatch(key):
+            if not (key.isprintable() and 0 < len(key) <= _LONGEST_KEY):
                 raise UserError(f"the key {key[:40]!r} is no line of text", where=str(path), cure="rename the image")
             if key in keys:
                 cure = "make the file again with `resight embed`"

@@ -75,8 +75,11 @@ class GalleryIndex:
         return self.segments[self._place(position)]
 
     def image(self, position: int) -> GalleryImage:
-        """Return what is known of the image at a position."""
+        """Return what is known of the image at a position; UserError for a key that no terminal should be sent."""
         opened, row = self.segment_of(position), position - int(self.starts[self._place(position)])
+        if not opened.key[row].isprintable():
+            cure = "make the index again from its feature files"
+            raise UserError(f"the index is damaged: a key is {opened.key[row][:40]!r}", where=self.path, cure=cure)
         return GalleryImage(
             position=position,
             key=str(opened.key[row]),

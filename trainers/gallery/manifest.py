@@ -133,8 +133,8 @@ def _segment(entry: Any) -> Segment:
         _require(file.size, 1, f"the size of {name}")
         _require_sha256(file.sha256, name)
     for text in (segment.dataset, segment.data, segment.data_sha256):
-        if not isinstance(text, str):
-            raise TypeError(f"segment {segment.name} names its data as {text!r}")
+        if not isinstance(text, str) or not text.isprintable():
+            raise TypeError(f"segment {segment.name} names its data {text!r}")
     return segment
 
 

@@ -167,13 +167,15 @@ def _read_rows(storage: Storage, segment: Segment) -> Table:
     path = storage.local(segment_key(segment.name, ROWS))
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read().select(_SCHEMA.names).cast(_SCHEMA)
+            if file.metadata.num_rows != segment.rows:
+                raise ValueError(f"it holds {file.metadata.num_rows} rows, not {segment.rows}")
+            table = file.read(columns=_SCHEMA.names).select(_SCHEMA.names).cast(_SCHEMA)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise _damaged(storage, segment, ROWS, f"cannot be read: {str(error).splitlines()[0]}") from error
-    if table.num_rows != segment.rows or any(table.column(name).null_count for name in _SCHEMA.names):
-        raise _damaged(storage, segment, ROWS, f"holds {table.num_rows} rows, or empty ones, not {segment.rows}")
+    if any(table.column(name).null_count for name in _SCHEMA.names):
+        raise _damaged(storage, segment, ROWS, "has rows without a value")
     return table
 
 
