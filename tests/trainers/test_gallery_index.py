@@ -174,12 +174,40 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos/segments").mkdir(parents=True)
     (tmp_path / "photos/segments/mine.txt").write_text("mine")
     (tmp_path / "photos/me.jpg").write_text("me")
-    before = contents(tmp_path / "photos")
-    with pytest.raises(UserError, match=r"other files, e.g. 'me.jpg'"):
-        add_features([features_file(tmp_path / "a.parquet", vectors(2))], tmp_path / "photos")
-    with pytest.raises(UserError, match="no gallery index here"):
-        forget(tmp_path / "photos", People(pids=("1",)))
-    assert contents(tmp_path / "photos") == before
+    (tmp_path / "photos/.tmp-mine").write_text("of another program")
+    file = features_file(tmp_path / "a.parquet", vectors(2))
+    for name in ("me.jpg", "segments/mine.txt"):
+        before = contents(tmp_path / "photos")
+        with pytest.raises(UserError, match=rf"other files, e\.g\. '{name}'"):
+            add_features([file], tmp_path / "photos")
+        with pytest.raises(UserError, match="no gallery index here"):
+            forget(tmp_path / "photos", People(pids=("1",)))
+        assert contents(tmp_path / "photos") == before
+        (tmp_path / "photos" / name).unlink()
+
+
+def test_a_change_deletes_nothing_but_segments(index: Path) -> None:
+    mine = ["notes.txt", "segments/notes.txt", "segments/000001/notes.txt", "segments/000099/notes.txt", "below/.tmp-x"]
+    for name in mine:
+        (index / name).parent.mkdir(exist_ok=True)
+        (index / name).write_text("mine")
+    leftover = ["segments/000099/vectors.npy", "segments/000099/.tmp-1", "segments/000001/.tmp-2", ".tmp-3"]
+    for name in leftover:
+        (index / name).write_text("of a killed change")
+    forget(index, People(pids=("a:0",)))
+    assert all((index / name).read_text() == "mine" for name in mine)
+    assert not any((index / name).exists() for name in leftover)
+    assert not (index / "segments/000001/vectors.npy").exists()
+
+
+def test_damage_is_not_written_again_as_sound(index: Path) -> None:
+    path = index / "segments/000001/vectors.npy"
+    path.write_bytes(path.read_bytes()[:-4] + b"abcd")
+    before = contents(index)
+    with pytest.raises(UserError, match=r"000001/vectors\.npy is not what was written"):
+        forget(index, People(pids=("a:3",)))
+    assert contents(index) == before
+    assert forget(index, People(pids=("b:3",))).images == 2
 
 
 def test_forgotten_people_are_in_no_file(index: Path) -> None:

@@ -23,9 +23,9 @@ from resight.cluster.storage import Storage, open_storage
 from resight.datasets.cache_lock import locked
 from resight.trainers.gallery.incoming import Incoming, parts, read_incoming
 from resight.trainers.gallery.index import open_manifest
-from resight.trainers.gallery.manifest import MANIFEST_KEY, Manifest, Segment, read_manifest
+from resight.trainers.gallery.manifest import MANIFEST_KEY, Manifest, Segment, is_segment_key, read_manifest
 from resight.trainers.gallery.people import People
-from resight.trainers.gallery.segments import OpenSegment, remaining, write_segment
+from resight.trainers.gallery.segments import OpenSegment, check_segment, remaining, write_segment
 
 __all__ = ["Added", "Forgotten", "add_features", "forget"]
 
@@ -125,11 +125,12 @@ def forget(path: Path, people: People) -> Forgotten:
 def _changing(path: Path, *, make: bool) -> Generator[Storage]:
     """Hold the index, and leave only what its manifest names, also when the change failed."""
     folder = path.expanduser().absolute()
+    storage = open_storage(folder)
     if make:
         with writing("the index", folder):
             folder.mkdir(parents=True, exist_ok=True)
-    storage = open_storage(folder)
-    if not folder.is_dir():
+        _refuse_foreign(storage)
+    else:
         read_manifest(storage)
     with locked(folder, _busy(folder)):
         try:
@@ -146,24 +147,31 @@ def _busy(folder: Path) -> Callable[[], None]:
     return wait
 
 
+def _refuse_foreign(storage: Storage) -> None:
+    """Refuse to make an index among other files: what is not in it gets deleted, and they are somebody's."""
+    foreign = [] if storage.exists(MANIFEST_KEY) else [key for key in storage.list() if not is_segment_key(key)]
+    if foreign:
+        cure = "choose a folder that is empty or not there"
+        raise UserError(f"this folder holds other files, e.g. {foreign[0]!r}", where=storage.url, cure=cure)
+
+
 def _sweep(storage: Storage, folder: Path) -> None:
-    """Delete what the manifest does not name: old segments, and leftovers of killed changes."""
+    """Delete segments that the manifest does not name: old ones, and leftovers of killed changes; nothing else."""
     there = storage.exists(MANIFEST_KEY)
-    if not there and any(not key.startswith("segments/") for key in storage.list()):
-        return  # a folder with other files in it is none of ours
     named = {segment.name for segment in read_manifest(storage).segments} if there else set[str]()
     for key in storage.list("segments/"):
-        if key.split("/")[1] not in named:
+        if is_segment_key(key) and key.split("/")[1] not in named:
             storage.delete(key)
-    storage.sweep_temporaries(0)
-    sweep_scratch()
-    for place in folder.glob("segments/*"):
-        if place.is_dir() and not any(place.iterdir()):
+    for place in [folder, *folder.glob("segments/*")]:
+        for torn in place.glob(".tmp-*"):
+            torn.unlink(missing_ok=True)
+        if place != folder and place.is_dir() and not any(place.iterdir()):
             place.rmdir()
+    sweep_scratch()
 
 
 def _manifest(storage: Storage, incoming: Incoming) -> Manifest:
-    """Return the manifest that is there, or an empty one; UserError for one of another model, and for other files."""
+    """Return the manifest that is there, or an empty one; UserError for one of another model."""
     if storage.exists(MANIFEST_KEY):
         found = read_manifest(storage)
         if not found.model.same_as(incoming.model):
@@ -171,10 +179,6 @@ def _manifest(storage: Storage, incoming: Incoming) -> Manifest:
             cure = "embed with the model of the index, or make another index"
             raise UserError(problem, where=str(next(iter(incoming.cards))), cure=cure)
         return found
-    foreign = [key for key in storage.list() if not key.startswith("segments/")]
-    if foreign:
-        cure = "choose a folder that is empty or not there"
-        raise UserError(f"this folder holds other files, e.g. {foreign[0]!r}", where=storage.url, cure=cure)
     return Manifest(model=incoming.model)
 
 
@@ -224,7 +228,15 @@ def _rewrite(
         if not mask.any():
             segments.append(found.segment)
         elif not mask.all():
+            _refuse_damage(storage, found.segment)
             like = replace(found.segment, name=f"{number:06d}", rows=int((~mask).sum()))
             segments.append(write_segment(storage, remaining(found, ~mask), like=like, dim=manifest.model.dim))
             number += 1
     return replace(manifest, segments=tuple(segments), next=number)
+
+
+def _refuse_damage(storage: Storage, segment: Segment) -> None:
+    """Do not write damaged vectors again under a checksum that makes them look sound."""
+    if wrong := check_segment(storage, segment):
+        cure = "nothing was changed; delete the index and make it again from its feature files, without the people"
+        raise UserError(f"the index is damaged: {'; '.join(wrong)}", where=storage.url, cure=cure)

@@ -6,7 +6,6 @@ removed when the file is there: features of people lie in one place only.
 Source: design of this project. Trade-off: what is embedded passes through the disk twice.
 """
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,7 +119,7 @@ def embed_data(
         work = EmbedWork(checkpoint, Path(dataset.path), splits)
         _make(work, _units(card), parts, backend or InProcess(), progress)
         _join(parts, card, out)
-    shutil.rmtree(out.with_name(f"{out.name}.parts"), ignore_errors=True)
+    _remove_parts(out.with_name(f"{out.name}.parts"))
     return Embedded(path=out, card=read_card(out))
 
 
@@ -162,6 +161,16 @@ def _units(card: FeatureCard) -> list[Unit]:
         )
         for first in range(0, card.rows, PART_ROWS)
     ]
+
+
+def _remove_parts(folder: Path) -> None:
+    """Delete the parts and their records, and the folders they were in if nothing else is there."""
+    for pattern in ("part-*.parquet", "_commits/part-*.json", "_conflicts/part-*.json"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    for place in (folder / "_commits", folder / "_conflicts", folder):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
 
 
 def _make(work: EmbedWork, units: list[Unit], parts: Storage, backend: PoolBackend, progress: Progress) -> None:

@@ -21,7 +21,7 @@ from resight.cluster.errors import UserError
 from resight.cluster.storage import Storage
 from resight.trainers.gallery.provenance import Model
 
-__all__ = ["MANIFEST_KEY", "ROWS", "VECTORS", "Manifest", "Segment", "read_manifest", "segment_key"]
+__all__ = ["MANIFEST_KEY", "ROWS", "VECTORS", "Manifest", "Segment", "is_segment_key", "read_manifest", "segment_key"]
 
 MANIFEST_KEY: Final = "index.json"
 FORMAT: Final = 1
@@ -29,6 +29,7 @@ VECTORS: Final = "vectors.npy"
 ROWS: Final = "rows.parquet"
 
 _NAME: Final = re.compile(r"[0-9]{6,12}")
+_KEY: Final = re.compile(rf"segments/{_NAME.pattern}/({re.escape(VECTORS)}|{re.escape(ROWS)})")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,6 +83,11 @@ class Manifest:
 def segment_key(name: str, file: str) -> str:
     """Return the storage key of a segment's file."""
     return f"segments/{name}/{file}"
+
+
+def is_segment_key(key: str) -> bool:
+    """Tell whether a storage key is that of a segment's file, named in the manifest or not."""
+    return _KEY.fullmatch(key) is not None
 
 
 def read_manifest(storage: Storage) -> Manifest:
