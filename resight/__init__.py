@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from resight.trainers.embedder import Embedder
+    from resight.trainers.gallery.finding import Answer
     from resight.trainers.load import Which
     from resight.trainers.retrieval.metrics import Metrics
     from resight.trainers.retrieval.scoring import Scoring
 
-__all__ = ["__version__", "embed", "evaluate", "load", "rank"]
+__all__ = ["__version__", "embed", "evaluate", "load", "rank", "search"]
 
 __version__ = "0.1.0"
 
@@ -66,6 +67,27 @@ def rank(query: "np.ndarray", gallery: "np.ndarray", *, k: int = 10) -> "tuple[n
     from resight.trainers.retrieval.ranking import rank as ranked
 
     return ranked(query, gallery, k=k)
+
+
+def search(index: str | Path, features: "np.ndarray", *, k: int = 10) -> "list[list[Answer]]":
+    """Find the k nearest images of an index on disk, exactly.
+
+    Args:
+        index: the folder that `resight index` made.
+        features: (Q, D) float, of the model that made the index.
+        k: how many; at most the images in the index.
+
+    Returns:
+        For each query its answers, nearest first: `image` (key, pid, camid, dataset, position) and cosine `distance` in
+        [0, 2]; equal distances are ordered by position.
+
+    Raises:
+        UserError: when there is no index or it is damaged, and for features that do not fit it or are not finite.
+    """
+    from resight.trainers.gallery.finding import answers_in
+    from resight.trainers.gallery.index import open_index
+
+    return answers_in(open_index(index), features, k)
 
 
 def evaluate(

@@ -32,6 +32,9 @@ VERBS: Final = {
     "train": ("train", "Train", "train a recipe; the same command again continues"),
     "evaluate": ("evaluate", "Evaluate", "judge a run on people it has never seen"),
     "report": ("report", "Report", "write one self-contained page about a run, or compare runs"),
+    "embed": ("embed", "Embed", "turn the images of a data set into features"),
+    "index": ("index", "Index", "make an index of features; add to it, check it, forget people"),
+    "search": ("search", "Search", "find a person in an index; a page of pictures"),
     "doctor": ("doctor", "Doctor", "check whether this machine is ready"),
 }
 """verb -> (module in resight.cli, class, one line of help)."""

@@ -30,9 +30,9 @@ _QUALITIES: Final = (88, 75, 60, 45, 30, 15, 5)
 _SHARE: Final = 0.6  # of the colour in what is shown; the rest is the grey crop
 
 
-def photo(path: Path) -> str:
-    """Return a crop as a data URI: the stored bytes where they are small, else shrunk."""
-    data = path.read_bytes()
+def photo(crop: Path | bytes) -> str:
+    """Return a crop, a file or its bytes, as a data URI: the stored bytes where they are small, else shrunk."""
+    data = crop if isinstance(crop, bytes) else crop.read_bytes()
     height, width = image_size(data)
     if max(height, width) <= HEIGHT and len(data) <= MOST_BYTES:
         return _uri(data, "png" if kind_of(data) == "png" else "jpeg")
