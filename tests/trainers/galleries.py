@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from resight.trainers.gallery.change import add_features
 from resight.trainers.gallery.features import FeatureCard, write_features
 from resight.trainers.gallery.provenance import Model
 
@@ -45,3 +46,16 @@ def features_file(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_features(path, [table.slice(first, group) for first in range(0, max(count, 1), group)], card)
     return path
+
+
+def two_data_sets(folder: Path) -> Path:
+    """An index of twenty images of the data set a, twelve of b; identities 0 to 9 and 0 to 5, two images each."""
+    a = features_file(folder / "a.parquet", vectors(20), dataset="a", group=7)
+    b = features_file(folder / "b.parquet", vectors(12, seed=1), dataset="b")
+    assert add_features([a], folder / "index").rows == 20
+    assert add_features([b], folder / "index").rows == 32
+    return folder / "index"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
