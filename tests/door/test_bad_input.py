@@ -22,7 +22,8 @@ from resight.cli.app import run
 from resight.trainers.checkpoint import verify
 from resight.trainers.run_folder import RunFolder
 from tests.door import spoiling as s
-from tests.door.bad_inputs import ERRORS, LEGAL, Row, Works
+from tests.door.bad_inputs import ERRORS, Row
+from tests.door.legal_inputs import LEGAL, Works
 from tests.door.spoiling import Words, World
 
 ROOT = Path(__file__).resolve().parents[2]
