@@ -108,13 +108,6 @@ ERRORS = [
         cure="--protocol no_camera",
     ),
     Row(
-        name="no clothes, to judge across clothes",
-        words=s.trained_and_judged(s.one_camera, "--protocol", "clothes_changed"),
-        value="11 of 11 query images of people have no label 'outfit'",
-        place="clothes_changed",
-        cure="outfit labels",
-    ),
-    Row(
         name="a list of test images only",
         words=lambda w: w.pack(s.no_camera(w, split="test")),
         value="the train split is empty",

@@ -164,3 +164,6 @@ def _judged_by_other_rules(words: list[str], out: Path, capsys: pytest.CaptureFi
     assert 0 <= told["mAP"] <= 1
     assert run([*words, "--json", "--format", "csv"]) == 2
     assert "two formats" in capsys.readouterr().err
+    assert run([*words, "--protocol", "vehicleid_800"]) == 2
+    told = capsys.readouterr().err
+    assert all(word in told for word in ("the published one 800", "protocol 'vehicleid_800'", "test list"))
