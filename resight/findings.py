@@ -56,12 +56,14 @@ def show_left_out(card: "DatasetCard") -> None:
 
 def show_metrics(evaluation: Mapping[str, Any]) -> None:
     """Show a result in percent, baselines under it."""
+    from resight.trainers.retrieval.evaluation import rule_of
+
     columns = ("%", "mAP", "95 %", "mINP", "rank-1", "rank-5", "rank-10")
     rows = [_metric_row("trained", evaluation["metrics"], evaluation["interval"]["mAP"])]
     for name, baseline in evaluation["baselines"].items():
         if "mAP" in baseline:
             rows.append(_metric_row(name, baseline, baseline.get("interval", {}).get("mAP")))
-    show_table(f"{evaluation['dataset']}, {evaluation['protocol']}", columns, rows)
+    show_table(f"{evaluation['dataset']}, {rule_of(evaluation)}", columns, rows)
     skipped = {reason: count for reason, count in evaluation["metrics"]["skipped"].items() if count}
     if skipped:
         show(

@@ -19,6 +19,7 @@ from resight.trainers.methods import method_of
 from resight.trainers.retrieval.judge import Evaluation, judge
 from resight.trainers.retrieval.maps import Look
 from resight.trainers.retrieval.protocol import find_protocol
+from resight.trainers.retrieval.reranking import RerankConfig
 
 __all__ = ["judge_run"]
 
@@ -32,6 +33,7 @@ def judge_run(
     protocol: str = "market1501",
     which: Which = "newest",
     baselines: bool = False,
+    reranking: RerankConfig | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Judge a checkpoint of a run, or the one that is given.
@@ -42,6 +44,7 @@ def judge_run(
         protocol: a name in `retrieval.protocol.PROTOCOLS`.
         which: of a run's checkpoints: the newest, or the one that validation found best.
         baselines: also judge chance, the untrained network, and what masks allow.
+        reranking: how rankings are re-made; None: not at all.
         progress: receives images done.
 
     Raises:
@@ -65,6 +68,7 @@ def judge_run(
         baselines=baselines,
         untrained=untrained,
         look=Look(legend=attend.legend, maps=embedder.look) if attend else None,
+        reranking=reranking,
         checkpoint={"name": checkpoint.name, "epoch": position.epoch, "step": position.step},
         seed=embedder.config.seed,
         progress=progress,

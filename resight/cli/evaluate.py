@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from resight.cluster.errors import UserError
+
 __all__ = ["Evaluate"]
 
 
@@ -19,6 +21,7 @@ class Evaluate:
       resight evaluate runs/market --data data/market
       resight evaluate runs/market --data data/market --json | jq .mAP
       resight evaluate runs/market --data data/market --checkpoint best
+      resight evaluate runs/market --data data/market --rerank --rerank-k1 30
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
@@ -31,6 +34,14 @@ class Evaluate:
     """Of a run's checkpoints: the newest, or the one that validation found best (see --data.val-ids of train)."""
     baselines: bool = False
     """Also judge chance, an untrained network and, where there are masks, colour histograms and silhouettes."""
+    rerank: bool = False
+    """Re-make rankings from common neighbours (Zhong et al. 2017), the baselines' too; the findings say so."""
+    rerank_k1: int = 20
+    """With --rerank: size of the reciprocal neighbourhoods."""
+    rerank_k2: int = 6
+    """With --rerank: neighbours over which they are averaged."""
+    rerank_weight: float = 0.3
+    """With --rerank: weight of the plain distance, 0 to 1; the paper's lambda."""
     json: bool = False
     """Print one JSON object: mAP, mINP, rank1, rank5, rank10, queries, skipped."""
     quiet: bool = False
@@ -41,6 +52,13 @@ class Evaluate:
         from resight.findings import show_metrics
         from resight.terminal import ProgressView, show_json
         from resight.trainers.judging import judge_run
+        from resight.trainers.retrieval.reranking import RerankConfig
+
+        chosen = RerankConfig(k1=self.rerank_k1, k2=self.rerank_k2, weight=self.rerank_weight)
+        if not self.rerank and chosen != RerankConfig():
+            raise UserError(
+                "rankings are not re-made, so it is not known what for", where="--rerank-*", cure="add --rerank"
+            )
 
         with ProgressView(quiet=self.quiet) as view:
             evaluation = judge_run(
@@ -49,6 +67,7 @@ class Evaluate:
                 protocol=self.protocol,
                 which=self.checkpoint,
                 baselines=self.baselines,
+                reranking=chosen if self.rerank else None,
                 progress=view,
             )
         if self.json:

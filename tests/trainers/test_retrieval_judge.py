@@ -16,10 +16,14 @@ from resight.cluster.progress import Progress, Step, silent
 from resight.datasets.dataset import Dataset
 from resight.datasets.records import Annotations, Record, Role, Sample, Split
 from resight.trainers.retrieval import baselines
+from resight.trainers.retrieval.evaluation import rule_of
+from resight.trainers.retrieval.inputs import unit_features
 from resight.trainers.retrieval.judge import judge
 from resight.trainers.retrieval.metrics import Metrics, evaluate_distances
-from resight.trainers.retrieval.protocol import NO_CAMERA
+from resight.trainers.retrieval.protocol import MARKET1501, NO_CAMERA
+from resight.trainers.retrieval.reranking import RerankConfig, check_memory, rerank
 from resight.trainers.retrieval.showcase import choose_queries
+from resight.trainers.retrieval.sides import answer_rows, open_sides, score_rows
 from tests.datasets.making import write_dataset
 
 COLOURS = [(220, 30, 30), (30, 220, 30), (30, 30, 220), (220, 220, 30), (30, 220, 220), (220, 30, 220)]
@@ -237,3 +241,32 @@ def test_silhouette_has_length_one() -> None:
     found = baselines.silhouette(image, mask)
     assert found.shape == (2048,)
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
+
+
+def test_what_is_reranked_says_so_and_shows_what_was_scored(tmp_path: Path) -> None:
+    dataset, config = toy(tmp_path / "data"), RerankConfig(k1=4, k2=2, weight=0.4)
+    found = judge(Stand(), dataset, out=tmp_path, reranking=config, untrained=lambda: Stand(knows=False))
+    folder = tmp_path / "evaluations" / "toy"
+    result = read(folder / "evaluation.json")
+    assert result["rerank"] == {"k1": 4, "k2": 2, "weight": 0.4}
+    assert rule_of(result) == "market1501, re-ranked (k1 4, k2 2, weight 0.4)"
+    sides = open_sides(dataset)
+    features = unit_features(Stand().embed_dataset(dataset, sides.rows))
+    final = rerank(features[:6], features[6:], config)
+    query, gallery = sides.query_labels, sides.gallery_labels
+    metrics = evaluate_distances(final, query.pid, gallery.pid, query.camid, gallery.camid)
+    assert found.metrics.mAP == metrics.mAP
+    plain = judge(Stand(), dataset, baselines=False)
+    assert rule_of(plain.to_dict()) == "market1501"
+    for entry in read(folder / "rankings.json"):
+        asked = sides.query.tolist().index(dataset.index.row_of(entry["query"]["key"]))
+        shown = [sides.gallery.tolist().index(dataset.index.row_of(answer["key"])) for answer in entry["results"]]
+        assert [answer["distance"] for answer in entry["results"]] == final[asked, shown].tolist()
+    unknown = answer_rows(Stand(knows=False).embed_dataset(dataset, sides.rows), sides, config)
+    assert result["baselines"]["untrained"]["mAP"] == score_rows(unknown, sides, MARKET1501).mAP
+
+
+def test_a_ranking_that_does_not_fit_into_memory_is_refused_first() -> None:
+    with pytest.raises(UserError, match=r"11659 queries x 82161 gallery images takes 4\.\d GiB of memory, 2\.0 GiB"):
+        check_memory(11659, 82161, 768, 2 << 30)
+    check_memory(11659, 82161, 768, 8 << 30)

@@ -2,19 +2,21 @@
 
 import numpy as np
 import pytest
+import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float64
 from sklearn.cluster import DBSCAN
 
 from resight.cluster.errors import UserError
+from resight.cluster.session import Session
 from resight.trainers.retrieval.dbscan import dbscan, mmt_eps
 from resight.trainers.retrieval.jaccard import jaccard_graph
 from resight.trainers.retrieval.neighbours import Neighbours, neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, mean_block, mutual_block, weight_block
 from resight.trainers.retrieval.reranking import RerankConfig, rerank
 from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
-from resight.trainers.retrieval.spread import Threads, row_blocks
+from resight.trainers.retrieval.spread import RayTasks, Threads, row_blocks
 from tests.reference import neighbourhoods as reference
 
 
@@ -78,6 +80,30 @@ def test_spreading_changes_nothing(lanes: int) -> None:
     assert len(row_blocks(len(features), lanes)) > 1
     for one, other in zip(alone, spread, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.ray
+def test_ray_tasks_find_what_threads_find(ray_cluster: Session) -> None:
+    """All kernels over the object store, whose arrays cannot be written to."""
+    features = people(160, 6, seed=4)
+    table = exact_table(features, 21)
+    for variant in ("spcl", "mmt"):
+        config = JaccardConfig(k1=20, variant=variant)
+        alone = jaccard_graph(features, table, config, limit=0.8)
+        spread = jaccard_graph(features, table, config, limit=0.8, spread=RayTasks(2))
+        for one, other in zip(alone, spread, strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(dbscan(spread, 0.6), dbscan(alone, 0.6))
+    query, gallery = features[:600], features[600:]
+    np.testing.assert_array_equal(rerank(query, gallery, spread=RayTasks(2)), rerank(query, gallery))
+
+
+def test_ray_tasks_need_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(RuntimeError, match="needs an open ray_session"):
+        RayTasks(2)(mutual_block, (np.zeros((4, 2), np.int32),), [range(4)])
+    with pytest.raises(UserError, match="tasks is 0"):
+        RayTasks(0)
 
 
 def test_the_limit_leaves_out_what_is_farther_and_nothing_else() -> None:

@@ -19,6 +19,7 @@ from jaxtyping import Float64
 from resight.cluster.errors import UserError
 from resight.trainers.report.run_view import EvaluationView, RunView, names_of
 from resight.trainers.retrieval.bootstrap import difference_interval
+from resight.trainers.retrieval.evaluation import rule_of
 
 __all__ = ["MOST_RUNS", "Compared", "compare_evaluations", "shared_evaluations"]
 
@@ -124,6 +125,8 @@ def _reason(first: EvaluationView, view: EvaluationView, ours: _Scores | None, t
     """Return why two evaluations do not answer the same question; empty when they do."""
     if first.result["protocol"] != view.result["protocol"]:
         return f"judged by another protocol, {view.result['protocol']}"
+    if first.result.get("rerank") != view.result.get("rerank"):
+        return f"ranked in another way, {rule_of(view.result)}"
     if first.result.get("data_sha256") != view.result.get("data_sha256"):
         return "judged on other bytes of a data set of this name"
     if ours is None or theirs is None:

@@ -13,6 +13,7 @@ from resight.trainers.report.pictures import overlay, photo, scale_stops
 from resight.trainers.report.plots import cmc_plot, curve_plot, stack_plot
 from resight.trainers.report.run_view import EvaluationView, RunView, names_of, read_run
 from resight.trainers.report.speed import Attempt, Price, attempts_of, speed_of
+from resight.trainers.retrieval.evaluation import rule_of
 
 __all__ = ["facts_of", "ranking_with_pictures", "render_page", "summary", "write_report"]
 
@@ -114,6 +115,7 @@ def _evaluation(view: EvaluationView) -> dict[str, Any]:
     return {
         "name": view.name,
         "result": view.result,
+        "rule": rule_of(view.result),
         "rows": rows,
         "scale": max([row["mAP"] for row in rows] + [row["high"] for row in rows] + [0.05]),
         "missing": _missing(view.result),

@@ -14,6 +14,7 @@ from resight.trainers.report.page import facts_of, ranking_with_pictures, summar
 from resight.trainers.report.plots import Line, cmc_plot, curve_plot
 from resight.trainers.report.run_view import RunView, names_of, read_run
 from resight.trainers.report.speed import Price, attempts_of, speed_of
+from resight.trainers.retrieval.evaluation import rule_of
 
 __all__ = ["compared_summary", "render_comparison", "write_comparison"]
 
@@ -95,7 +96,7 @@ def _evaluation(compared: Compared, names: Sequence[str]) -> dict[str, Any]:
     ap = dict(compared.queries)
     return {
         "name": compared.name,
-        "protocols": sorted({result["protocol"] for result in results}),
+        "protocols": sorted({rule_of(result) for result in results}),
         "rows": rows,
         "scores": SCORES,
         "cmc": cmc_plot(

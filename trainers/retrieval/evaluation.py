@@ -14,7 +14,7 @@ from jaxtyping import Int64
 from resight.trainers.retrieval.bootstrap import Interval, difference_interval, mean_interval
 from resight.trainers.retrieval.metrics import Metrics
 
-__all__ = ["Evaluation", "compare", "intervals"]
+__all__ = ["Evaluation", "compare", "intervals", "rule_of"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +25,7 @@ class Evaluation:
         dataset: its name.
         data_sha256: which bytes it had.
         metrics: the scores.
+        rerank: how rankings were re-made, None if they were not.
         interval: 95 % interval of each named mean, over identities.
         baselines: name -> scores with "cmc", "interval" and paired "difference", or {"missing": why}.
         checkpoint: where the network came from.
@@ -34,6 +35,7 @@ class Evaluation:
     dataset: str
     data_sha256: str
     metrics: Metrics
+    rerank: Mapping[str, Any] | None
     interval: Mapping[str, Interval]
     baselines: Mapping[str, Mapping[str, Any]]
     checkpoint: Mapping[str, Any]
@@ -45,6 +47,7 @@ class Evaluation:
             "dataset": self.dataset,
             "data_sha256": self.data_sha256,
             "protocol": self.metrics.protocol,
+            "rerank": dict(self.rerank) if self.rerank else None,
             "metrics": self.metrics.to_dict(),
             "cmc": self.metrics.cmc.tolist(),
             "interval": {name: [found.low, found.high] for name, found in self.interval.items()},
@@ -52,6 +55,14 @@ class Evaluation:
             "checkpoint": dict(self.checkpoint),
             "seconds": dict(self.seconds),
         }
+
+
+def rule_of(result: Mapping[str, Any]) -> str:
+    """Return in words how what `evaluation.json` holds was ranked."""
+    if not result.get("rerank"):
+        return result["protocol"]
+    fields = ", ".join(f"{name} {value:g}" for name, value in result["rerank"].items())
+    return f"{result['protocol']}, re-ranked ({fields})"
 
 
 def intervals(metrics: Metrics, pids: Int64[np.ndarray, " q"], *, seed: int) -> dict[str, Interval]:

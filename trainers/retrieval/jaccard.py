@@ -13,6 +13,7 @@ from jaxtyping import Float32, Shaped
 from numba import njit
 
 from resight.cluster.errors import UserError
+from resight.trainers.retrieval.inputs import check_count
 from resight.trainers.retrieval.neighbours import Neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, reciprocal_rows
 from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
@@ -39,26 +40,34 @@ def jaccard_graph(
         spread: how row blocks are spread; None: one thread.
 
     Raises:
-        UserError: when the table is too narrow or of other images, or `limit` is out of range.
+        UserError: when the table is too narrow, of other images or points outside them, features are not finite, or
+            `limit` is out of range.
     """
     spread = spread or Threads()
+    _check(len(features), table, config, limit)
     features = np.ascontiguousarray(features, np.float32)
-    if len(features) != len(table.nearest):
-        raise UserError(
-            f"{len(features)} features and a table of {len(table.nearest)} rows", cure="give those it is of"
-        )
+    rows = reciprocal_rows(features, table, config, spread)
+    if not np.isfinite(rows.value).all():
+        raise UserError("a distance is NaN or infinite", cure="check the features: a diverged model gives NaN")
+    columns = transposed(rows, len(features))
+    blocks = row_blocks(len(features), spread.lanes, rounds=8)
+    return stacked(spread(near_block, (rows, columns, np.float32(limit)), blocks))
+
+
+def _check(count: int, table: Neighbours, config: JaccardConfig, limit: float) -> None:
+    check_count(count)
+    if count != len(table.nearest):
+        raise UserError(f"{count} features and a table of {len(table.nearest)} rows", cure="give those it is of")
     if table.nearest.shape[1] < config.columns:
         raise UserError(
             f"the neighbour table has {table.nearest.shape[1]} columns, k1 = {config.k1} needs {config.columns}",
             where="k1",
             cure="lower k1, or find more neighbours",
         )
+    if table.nearest.min() < 0 or table.nearest.max() >= count:
+        raise UserError("the neighbour table points outside its images", cure="number images from 0 to N - 1")
     if not 0 < limit <= 1:
         raise UserError(f"limit is {limit}", where="limit", cure="use a distance above 0, at most 1")
-    rows = reciprocal_rows(features, table, config, spread)
-    columns = transposed(rows, len(features))
-    blocks = row_blocks(len(features), spread.lanes, rounds=8)
-    return stacked(spread(near_block, (rows, columns, np.float32(limit)), blocks))
 
 
 @njit(cache=True, nogil=True)

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,8 +31,9 @@ from resight.trainers.retrieval.evaluation import Evaluation, compare, intervals
 from resight.trainers.retrieval.maps import Look, draw_maps
 from resight.trainers.retrieval.metrics import Metrics
 from resight.trainers.retrieval.protocol import MARKET1501, EvalProtocol
+from resight.trainers.retrieval.reranking import RerankConfig
 from resight.trainers.retrieval.showcase import Showcase, make_showcase, per_query_parquet
-from resight.trainers.retrieval.sides import Sides, open_sides, score_features
+from resight.trainers.retrieval.sides import Sides, answer_rows, open_sides, score_rows
 
 __all__ = ["Embeds", "Evaluation", "judge"]
 
@@ -55,11 +57,12 @@ def judge(
     baselines: bool = True,
     untrained: Callable[[], Embeds] | None = None,
     look: Look | None = None,
+    reranking: RerankConfig | None = None,
     checkpoint: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Score `embedder` on `dataset` by cosine, and write the findings when `out` is given.
+    """Score `embedder` on `dataset` by cosine, or re-ranked, and write the findings when `out` is given.
 
     Args:
         embedder: the network.
@@ -69,6 +72,7 @@ def judge(
         baselines: whether to score chance, an untrained network, colours and outlines too.
         untrained: makes the same network from fresh weights; None: that baseline is reported missing.
         look: draws where the network looks in the images shown; None: no maps are written.
+        reranking: how every ranking, the baselines' too, is re-made from common neighbours; None: not at all.
         checkpoint: where the network came from, JSON-able, copied into the findings.
         seed: of the resampling. The random queries shown are the same for every network, so that runs can be compared.
         progress: told what is done.
@@ -81,24 +85,26 @@ def judge(
     with _lap(seconds, "embed"):
         features = embedder.embed_dataset(dataset, sides.rows, progress)
     with _lap(seconds, "evaluate"):
-        metrics = score_features(features, sides, protocol)
+        rows = answer_rows(features, sides, reranking, progress)
+        metrics = score_rows(rows, sides, protocol)
     with _lap(seconds, "interval"):
         interval = intervals(metrics, sides.query_labels.pid, seed=seed)
     beside: dict[str, dict[str, Any]] = {}
     if baselines:
         with _lap(seconds, "baselines"):
-            beside = _baselines(metrics, sides, protocol, untrained, seed, progress)
+            beside = _baselines(metrics, sides, protocol, reranking, untrained, seed, progress)
     evaluation = Evaluation(
         dataset=dataset.name,
         data_sha256=dataset.card.sha256,
         metrics=metrics,
+        rerank=asdict(reranking) if reranking else None,
         interval=interval,
         baselines=beside,
         checkpoint=dict(checkpoint or {}),
         seconds=seconds,
     )
     if out is not None:
-        _publish(out, evaluation, sides, make_showcase(features, sides, metrics, protocol), look)
+        _publish(out, evaluation, sides, make_showcase(rows, sides, metrics, protocol), look)
     return evaluation
 
 
@@ -106,6 +112,7 @@ def _baselines(
     metrics: Metrics,
     sides: Sides,
     protocol: EvalProtocol,
+    reranking: RerankConfig | None,
     untrained: Callable[[], Embeds] | None,
     seed: int,
     progress: Progress,
@@ -115,19 +122,22 @@ def _baselines(
     def beside(other: Metrics) -> dict[str, Any]:
         return compare(metrics, other, sides.query_labels.pid, seed=seed)
 
+    def scored(features: Float32[np.ndarray, "n d"]) -> dict[str, Any]:
+        return beside(score_rows(answer_rows(features, sides, reranking, progress), sides, protocol))
+
     found = {"chance": beside(chance_metrics(metrics))}
     if untrained is None:
         found["untrained"] = {"missing": "no way to build the network from fresh weights was given"}
     else:
         features = untrained().embed_dataset(sides.dataset, sides.rows, progress)
-        found["untrained"] = beside(score_features(features, sides, protocol))
+        found["untrained"] = scored(features)
     for name in MASKED:
         try:
             features = mask_features(name, sides.dataset, sides.rows, progress)
         except NoMask as missing:
             found[name] = {"missing": str(missing)}
         else:
-            found[name] = beside(score_features(features, sides, protocol))
+            found[name] = scored(features)
     return found
 
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 
 from resight.trainers.retrieval.metrics import SKIP_REASONS, Metrics
 from resight.trainers.retrieval.protocol import EvalProtocol
-from resight.trainers.retrieval.ranking import rank_labelled
-from resight.trainers.retrieval.sides import Sides
+from resight.trainers.retrieval.ranking import rank_rows
+from resight.trainers.retrieval.sides import AnswerRows, Sides
 
 __all__ = ["Showcase", "choose_queries", "make_showcase", "per_query_parquet"]
 
@@ -41,15 +41,12 @@ class Showcase:
     crops: Mapping[str, int]
 
 
-def make_showcase(
-    features: Float32[np.ndarray, "n d"], sides: Sides, metrics: Metrics, protocol: EvalProtocol
-) -> Showcase:
-    """Choose queries and rank the gallery for them; `features` are those of `sides.rows`."""
+def make_showcase(rows: AnswerRows, sides: Sides, metrics: Metrics, protocol: EvalProtocol) -> Showcase:
+    """Choose queries and rank the gallery for them by `rows`, those that were scored."""
     chosen = choose_queries(metrics, sides.query_labels.pid)
     picked = np.array([query for _, query in chosen], np.int64)
-    indices, distances = rank_labelled(
-        features[picked],
-        features[len(sides.query) :],
+    indices, distances = rank_rows(
+        rows(picked),
         sides.query_labels.take(picked),
         sides.gallery_labels,
         ANSWERS,

@@ -2,23 +2,30 @@
 
 Queries are the split "query"; the gallery is the split "gallery", its junk never ranked and its distractors wrong
 answers for everybody, whatever number their reader gave them.
-Source: Zheng et al. 2015 (Market-1501) for the three roles. Trade-off: junk keeps its feature and its column.
+Source: Zheng et al. 2015 (Market-1501) for the three roles. Trade-off: junk keeps its feature and its column; when
+re-ranked, all distances are in memory.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from resight.cluster.errors import UserError
+from resight.cluster.progress import Progress, silent
 from resight.datasets.dataset import Dataset
-from resight.trainers.retrieval.blocks import feature_rows
-from resight.trainers.retrieval.inputs import check_features
+from resight.trainers.retrieval.blocks import GivenRows, Rows, feature_rows
+from resight.trainers.retrieval.inputs import check_features, unit_features
 from resight.trainers.retrieval.matching import Labels
 from resight.trainers.retrieval.metrics import Metrics, evaluate_rows
 from resight.trainers.retrieval.protocol import DISTRACTOR, JUNK, EvalProtocol
+from resight.trainers.retrieval.reranking import RerankConfig, rerank
 
-__all__ = ["Sides", "open_sides", "score_features"]
+__all__ = ["AnswerRows", "Sides", "answer_rows", "open_sides", "score_features", "score_rows"]
+
+AnswerRows = Callable[[Int64[np.ndarray, " n"] | None], Rows]
+"""Rows of distances to the gallery: of the queries that are given, or of all."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +74,25 @@ def open_sides(dataset: Dataset) -> Sides:
 
 def score_features(features: Float32[np.ndarray, "n d"], sides: Sides, protocol: EvalProtocol) -> Metrics:
     """Score features of `sides.rows` by cosine; UserError as in `metrics.evaluate`."""
+    return score_rows(answer_rows(features, sides), sides, protocol)
+
+
+def answer_rows(
+    features: Float32[np.ndarray, "n d"],
+    sides: Sides,
+    reranking: RerankConfig | None = None,
+    progress: Progress = silent,
+) -> AnswerRows:
+    """Return how far the gallery is from queries: by cosine of features of `sides.rows`, or re-ranked at once."""
     query, gallery = features[: len(sides.query)], features[len(sides.query) :]
     check_features(query, gallery)
-    rows = feature_rows(query, gallery, "cosine")
-    return evaluate_rows(rows, sides.query_labels, sides.gallery_labels, protocol=protocol)
+    if reranking is None:
+        return lambda chosen: feature_rows(query if chosen is None else query[chosen], gallery, "cosine")
+    unit = unit_features(features)
+    final = rerank(unit[: len(query)], unit[len(query) :], reranking, progress=progress)
+    return lambda chosen: GivenRows(final if chosen is None else final[chosen])
+
+
+def score_rows(rows: AnswerRows, sides: Sides, protocol: EvalProtocol) -> Metrics:
+    """Score all queries; UserError as in `metrics.evaluate`."""
+    return evaluate_rows(rows(None), sides.query_labels, sides.gallery_labels, protocol=protocol)
