@@ -168,10 +168,7 @@ def main() -> None:
     parser.add_argument("--search", type=float, help="share of row blocks of the exact search to time")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if options.search:
-        result = search(options.images, options.dim, options.search, 1)
-    else:
-        result = cluster(options)
+    result = search(options.images, options.dim, options.search, 1) if options.search else cluster(options)
     if options.json:
         print(json.dumps(result, indent=1))
     else:

@@ -13,7 +13,7 @@ from resight.cluster.session import Session
 from resight.trainers.retrieval.dbscan import dbscan, mmt_eps
 from resight.trainers.retrieval.jaccard import jaccard_graph
 from resight.trainers.retrieval.neighbours import Neighbours, neighbours
-from resight.trainers.retrieval.reciprocal import JaccardConfig, mean_block, mutual_block, weight_block
+from resight.trainers.retrieval.reciprocal import JaccardConfig, mean_block, mutual_block, reciprocal_rows, weight_block
 from resight.trainers.retrieval.reranking import RerankConfig, rerank
 from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
 from resight.trainers.retrieval.spread import RayTasks, Threads, row_blocks
@@ -106,12 +106,16 @@ def test_ray_tasks_need_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
         RayTasks(0)
 
 
-def test_the_limit_leaves_out_what_is_farther_and_nothing_else() -> None:
-    features = people(30, 5)
-    table, config = exact_table(features, 20), JaccardConfig(k1=20)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("k2", [1, 6])
+def test_the_limit_leaves_out_what_is_farther_and_nothing_else(k2: int, seed: int) -> None:
+    """Whatever the limit lets the search pass over."""
+    features = people(80, 5, noise=0.9, seed=seed)
+    table, config = exact_table(features, 20), JaccardConfig(k1=20, k2=k2)
     whole = dense(jaccard_graph(features, table, config, limit=1.0))
-    near = dense(jaccard_graph(features, table, config, limit=0.5))
-    np.testing.assert_array_equal(near, np.where(whole <= np.float32(0.5), whole, 1.0))
+    for limit in (0.01, 0.3, 0.5, 0.62, 0.9):
+        near = dense(jaccard_graph(features, table, config, limit=limit))
+        np.testing.assert_array_equal(near, np.where(whole <= np.float32(limit), whole, 1.0))
 
 
 @pytest.mark.parametrize("eps", [0.4, 0.58, 0.6, 0.62])
@@ -178,8 +182,8 @@ def test_kernels_without_a_compiler() -> None:
     near = mutual_block.py_func(half, 0, 16)
     np.testing.assert_array_equal(near, mutual_block(half, 0, 16))
     scale = np.ones(16, np.float32)
-    rows = weight_block.py_func(features, table.nearest, near, scale, 0, 16)
-    again = weight_block(features, table.nearest, near, scale, 0, 16)
+    rows = weight_block.py_func(features, table.nearest, table.distance, near, scale, 0, 16)
+    again = weight_block(features, table.nearest, table.distance, near, scale, 0, 16)
     np.testing.assert_array_equal(rows.column, again.column)
     np.testing.assert_allclose(rows.value, again.value, rtol=1e-6)
     averaged = mean_block.py_func(rows, np.ascontiguousarray(table.nearest[:, :2]), 0, 16)
@@ -216,6 +220,17 @@ def test_mistakes_are_refused() -> None:
         dbscan(graph, 0.5, min_samples=0)
     with pytest.raises(UserError, match="too few pairs"):
         mmt_eps(graph)
+
+
+def test_weights_that_vanish_are_left_out() -> None:
+    """Far from length 1, most weights are 0 in 32 bits; an entry of 0 would be taken for an empty place."""
+    features = 40 * people(6, 6, noise=0.4)
+    rows = reciprocal_rows(features, exact_table(features, 20), JaccardConfig(k1=20), Threads())
+    assert (rows.value > 0).all()
+    graph = jaccard_graph(features, exact_table(features, 20), JaccardConfig(k1=20), limit=1.0)
+    wanted = reference.jaccard(reference.squared(features), 20, 6, "spcl")
+    np.fill_diagonal(wanted, 0)
+    np.testing.assert_allclose(dense(graph), wanted, atol=1e-6)
 
 
 def test_copies_of_one_image_are_one_cluster() -> None:
