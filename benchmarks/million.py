@@ -111,11 +111,14 @@ def cluster(options: argparse.Namespace) -> dict[str, Any]:
         start = time.perf_counter()
         features, table = planted(options.images, options.dim)
         found["making the table, seconds"] = time.perf_counter() - start
+        small = planted(1000, options.dim)  # compiles, or loads what was compiled
         if options.by == "threads":
+            labelled(*small, Threads(options.workers))
             spent, labels = labelled(features, table, Threads(options.workers))
         else:
             store = 256 + options.images * (8 * 400 + 4 * options.dim) // 2**20
             with ray_session(workers_cpus=options.workers, object_store_mib=store, address="local"):
+                labelled(*small, RayTasks(options.workers))
                 spent, labels = labelled(features, table, RayTasks(options.workers))
         found |= spent
     found |= {

