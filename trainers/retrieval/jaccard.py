@@ -164,7 +164,7 @@ def _meet(
             j, other = np.uint32(columns.column[place]), columns.value[place]
             before = shared[j]
             touched[found] = j
-            found += np.int64(before == np.float32(0.0))
+            found += int(before == np.float32(0.0))
             shared[j] = before + (own if own < other else other)
     return found
 
