@@ -198,6 +198,9 @@ def test_tables_that_point_elsewhere_are_refused() -> None:
     broken = np.where(np.arange(25)[:, None] == 3, np.float32(np.nan), features)
     with pytest.raises(UserError, match="NaN or infinite"):
         jaccard_graph(broken, table, JACCARD)
+    distance = np.where(np.arange(25)[:, None] == 3, np.float32(np.nan), table.distance)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        jaccard_graph(features, table._replace(distance=distance), JACCARD)
 
 
 def test_sizes_past_32_bits_are_refused_before_anything_is_allocated() -> None:

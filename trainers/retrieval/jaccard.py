@@ -55,8 +55,9 @@ def jaccard_graph(
     spread = spread or Threads()
     _check(len(features), table, config, limit)
     features = np.ascontiguousarray(features, np.float32)
+    finite = all(np.isfinite(features[at : at + 1024].sum(axis=1)).all() for at in range(0, len(features), 1024))
     rows = reciprocal_rows(features, table, config, spread)
-    if not np.isfinite(rows.value).all():
+    if not (finite and np.isfinite(rows.value).all()):
         raise UserError("a distance is NaN or infinite", cure="check the features: a diverged model gives NaN")
     least = 2 * (1 - limit) / (2 - limit)  # m of a pair at the limit
     blocks = row_blocks(len(features), spread.lanes, rounds=8)
