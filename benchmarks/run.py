@@ -19,6 +19,10 @@ HERE = Path(__file__).resolve().parent
 CLAIMS = {
     "Evaluation, one thread": ["evaluation.py", "--threads", "1"],
     "Evaluation, two threads": ["evaluation.py", "--threads", "2"],
+    "Pseudo labels by Jaccard distance and DBSCAN": ["neighbourhoods.py"],
+    "Pseudo labels, two threads": ["neighbourhoods.py", "--claim", "cores", "--images", "20000"],
+    "Re-ranking": ["reranking.py"],
+    "Pseudo labels over Ray workers": ["million.py", "--images", "50000", "--check"],
     "Planning identity batches": ["planning.py"],
     "Streaming from tars": ["streaming.py"],
     "Input pipeline": ["input_pipeline.py"],

@@ -2,19 +2,21 @@
 
 import numpy as np
 import pytest
+import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float64
 from sklearn.cluster import DBSCAN
 
 from resight.cluster.errors import UserError
+from resight.cluster.session import Session
 from resight.trainers.retrieval.dbscan import dbscan, mmt_eps
 from resight.trainers.retrieval.jaccard import jaccard_graph
 from resight.trainers.retrieval.neighbours import Neighbours, neighbours
-from resight.trainers.retrieval.reciprocal import JaccardConfig, mean_block, mutual_block, weight_block
+from resight.trainers.retrieval.reciprocal import JaccardConfig, mean_block, mutual_block, reciprocal_rows, weight_block
 from resight.trainers.retrieval.reranking import RerankConfig, rerank
 from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
-from resight.trainers.retrieval.spread import Threads, row_blocks
+from resight.trainers.retrieval.spread import RayTasks, Threads, row_blocks
 from tests.reference import neighbourhoods as reference
 
 
@@ -80,12 +82,40 @@ def test_spreading_changes_nothing(lanes: int) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_limit_leaves_out_what_is_farther_and_nothing_else() -> None:
-    features = people(30, 5)
-    table, config = exact_table(features, 20), JaccardConfig(k1=20)
+@pytest.mark.ray
+def test_ray_tasks_find_what_threads_find(ray_cluster: Session) -> None:
+    """All kernels over the object store, whose arrays cannot be written to."""
+    features = people(160, 6, seed=4)
+    table = exact_table(features, 21)
+    for variant in ("spcl", "mmt"):
+        config = JaccardConfig(k1=20, variant=variant)
+        alone = jaccard_graph(features, table, config, limit=0.8)
+        spread = jaccard_graph(features, table, config, limit=0.8, spread=RayTasks(2))
+        for one, other in zip(alone, spread, strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(dbscan(spread, 0.6), dbscan(alone, 0.6))
+    query, gallery = features[:600], features[600:]
+    np.testing.assert_array_equal(rerank(query, gallery, spread=RayTasks(2)), rerank(query, gallery))
+
+
+def test_ray_tasks_need_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(RuntimeError, match="needs an open ray_session"):
+        RayTasks(2)(mutual_block, (np.zeros((4, 2), np.int32),), [range(4)])
+    with pytest.raises(UserError, match="tasks is 0"):
+        RayTasks(0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("k2", [1, 6])
+def test_the_limit_leaves_out_what_is_farther_and_nothing_else(k2: int, seed: int) -> None:
+    """Whatever the limit lets the search pass over."""
+    features = people(80, 5, noise=0.9, seed=seed)
+    table, config = exact_table(features, 20), JaccardConfig(k1=20, k2=k2)
     whole = dense(jaccard_graph(features, table, config, limit=1.0))
-    near = dense(jaccard_graph(features, table, config, limit=0.5))
-    np.testing.assert_array_equal(near, np.where(whole <= np.float32(0.5), whole, 1.0))
+    for limit in (0.01, 0.3, 0.5, 0.62, 0.9):
+        near = dense(jaccard_graph(features, table, config, limit=limit))
+        np.testing.assert_array_equal(near, np.where(whole <= np.float32(limit), whole, 1.0))
 
 
 @pytest.mark.parametrize("eps", [0.4, 0.58, 0.6, 0.62])
@@ -152,8 +182,8 @@ def test_kernels_without_a_compiler() -> None:
     near = mutual_block.py_func(half, 0, 16)
     np.testing.assert_array_equal(near, mutual_block(half, 0, 16))
     scale = np.ones(16, np.float32)
-    rows = weight_block.py_func(features, table.nearest, near, scale, 0, 16)
-    again = weight_block(features, table.nearest, near, scale, 0, 16)
+    rows = weight_block.py_func(features, table.nearest, table.distance, near, scale, 0, 16)
+    again = weight_block(features, table.nearest, table.distance, near, scale, 0, 16)
     np.testing.assert_array_equal(rows.column, again.column)
     np.testing.assert_allclose(rows.value, again.value, rtol=1e-6)
     averaged = mean_block.py_func(rows, np.ascontiguousarray(table.nearest[:, :2]), 0, 16)
@@ -190,6 +220,17 @@ def test_mistakes_are_refused() -> None:
         dbscan(graph, 0.5, min_samples=0)
     with pytest.raises(UserError, match="too few pairs"):
         mmt_eps(graph)
+
+
+def test_weights_that_vanish_are_left_out() -> None:
+    """Far from length 1, most weights are 0 in 32 bits; an entry of 0 would be taken for an empty place."""
+    features = 40 * people(6, 6, noise=0.4)
+    rows = reciprocal_rows(features, exact_table(features, 20), JaccardConfig(k1=20), Threads())
+    assert (rows.value > 0).all()
+    graph = jaccard_graph(features, exact_table(features, 20), JaccardConfig(k1=20), limit=1.0)
+    wanted = reference.jaccard(reference.squared(features), 20, 6, "spcl")
+    np.fill_diagonal(wanted, 0)
+    np.testing.assert_allclose(dense(graph), wanted, atol=1e-6)
 
 
 def test_copies_of_one_image_are_one_cluster() -> None:

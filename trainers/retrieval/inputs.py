@@ -8,7 +8,7 @@ looked through again only to name the image at fault.
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from resight.cluster.errors import UserError
 from resight.trainers.retrieval.blocks import Distance, FeatureRows, Rows
@@ -16,6 +16,7 @@ from resight.trainers.retrieval.matching import Labels
 from resight.trainers.retrieval.protocol import EvalProtocol
 
 __all__ = [
+    "check_count",
     "check_directions",
     "check_features",
     "check_labels",
@@ -23,7 +24,10 @@ __all__ = [
     "check_protocol",
     "check_shape",
     "not_finite",
+    "unit_features",
 ]
+
+_ROWS = 1024  # looked at at a time
 
 
 def check_features(query: Shaped[np.ndarray, "..."], gallery: Shaped[np.ndarray, "..."]) -> None:
@@ -104,6 +108,44 @@ def check_protocol(query: Labels, gallery: Labels, protocol: EvalProtocol) -> No
                 where=where,
                 cure="judge by a protocol of this data set",
             )
+
+
+def check_count(count: int) -> None:
+    """Refuse more images than 32-bit columns can number."""
+    if count > np.iinfo(np.int32).max:
+        raise UserError(f"{count} images are more than a table can number", cure="give fewer than 2^31")
+
+
+def unit_features(features: Shaped[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+    """Return features at length 1, without a copy where they are so already.
+
+    Raises:
+        UserError: when they are no table, too many, not finite, of length 0, or all the same.
+    """
+    features = np.asarray(features)
+    check_features(features, features)
+    check_count(len(features))
+    parts = range(0, len(features), _ROWS)
+    lengths = np.concatenate([np.linalg.norm(features[at : at + _ROWS].astype(np.float64), axis=1) for at in parts])
+    if not np.isfinite(lengths).all():
+        raise UserError(
+            "features are NaN or infinite",
+            where=f"image {np.flatnonzero(~np.isfinite(lengths))[0]}",
+            cure="check the network: a diverged model gives NaN, float16 overflows above 65504",
+        )
+    if (zero := np.flatnonzero(lengths == 0)).size:
+        raise UserError(
+            f"features of {len(zero)} of {len(features)} images are all zero, so they have no direction",
+            where=f"image {zero[0]}",
+            cure="leave these images out, or check the network that made them",
+        )
+    if len(features) > 1 and all((features[at : at + _ROWS] == features[0]).all() for at in parts):
+        raise UserError(
+            f"all {len(features)} images have the same features", cure="check the network: it has collapsed"
+        )
+    if features.dtype == np.float32 and np.abs(lengths - 1).max() < 1e-6:
+        return np.ascontiguousarray(features)
+    return np.divide(features, lengths[:, None], dtype=np.float32, casting="unsafe")
 
 
 def check_shape(distances: Shaped[np.ndarray, "..."]) -> None:

@@ -5,7 +5,13 @@
 Rows of V sum to 1, so pairs without a common neighbour are at distance 1 and need not be looked at; with limit l only
 pairs of d <= l are kept, each once (i < j), since d is symmetric. Memory is O(N k) in place of N^2: published code
 needs 8 GB for the 32,621 training images of MSMT17.
-Source: Zhong et al. 2017 (arXiv:1701.08398), eq. 10. Trade-off: sums are taken in float64 and kept as float32.
+
+Most pairs with a common neighbour share only what many rows hold, and end up beyond the limit. They are passed over:
+let a pair be wanted when m >= t, and leave out of each row the most widely held columns, as many as sum up to less
+than 0.7 t. In one order of columns, what a pair shares where one of them left it out is less than 0.7 t, so a wanted
+pair shares at least 0.3 t in what both kept. Only such pairs are summed in full.
+Source: Zhong et al. 2017 (arXiv:1701.08398), eq. 10; passing over: prefix filtering, Chaudhuri et al. 2006.
+Trade-off: with limit 1 nothing can be passed over. Sums are taken in float64 and kept as float32.
 """
 
 import numpy as np
@@ -13,12 +19,16 @@ from jaxtyping import Float32, Shaped
 from numba import njit
 
 from resight.cluster.errors import UserError
+from resight.trainers.retrieval.inputs import check_count
 from resight.trainers.retrieval.neighbours import Neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, reciprocal_rows
 from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
 from resight.trainers.retrieval.spread import Spread, Threads, row_blocks
 
 __all__ = ["jaccard_graph"]
+
+_LEFT_OUT = 0.7  # of t; the time is flat around it (benchmarks/neighbourhoods.py)
+_SLACK = 1e-4  # sums that decide what is passed over are taken in float32
 
 
 def jaccard_graph(
@@ -39,59 +49,125 @@ def jaccard_graph(
         spread: how row blocks are spread; None: one thread.
 
     Raises:
-        UserError: when the table is too narrow or of other images, or `limit` is out of range.
+        UserError: when the table is too narrow, of other images or points outside them, features are not finite, or
+            `limit` is out of range.
     """
     spread = spread or Threads()
+    _check(len(features), table, config, limit)
     features = np.ascontiguousarray(features, np.float32)
-    if len(features) != len(table.nearest):
-        raise UserError(
-            f"{len(features)} features and a table of {len(table.nearest)} rows", cure="give those it is of"
-        )
+    finite = all(np.isfinite(features[at : at + 1024].sum(axis=1)).all() for at in range(0, len(features), 1024))
+    rows = reciprocal_rows(features, table, config, spread)
+    if not (finite and np.isfinite(rows.value).all()):
+        raise UserError("a distance is NaN or infinite", cure="check the features: a diverged model gives NaN")
+    least = 2 * (1 - limit) / (2 - limit)  # m of a pair at the limit
+    blocks = row_blocks(len(features), spread.lanes, rounds=8)
+    holders = np.bincount(rows.column, minlength=len(features))
+    order = np.empty(len(features), np.int64)  # one of all columns, without ties, or a pair could be missed
+    order[np.argsort(holders, kind="stable")] = np.arange(len(features))
+    rare = stacked(spread(rare_block, (rows, order, _LEFT_OUT * least), blocks))
+    columns = transposed(rare, len(features))
+    wanted = (1 - _LEFT_OUT) * least * (1 - _SLACK)
+    return stacked(spread(near_block, (rows, rare, columns, np.float32(limit), wanted), blocks))
+
+
+def _check(count: int, table: Neighbours, config: JaccardConfig, limit: float) -> None:
+    check_count(count)
+    if count != len(table.nearest):
+        raise UserError(f"{count} features and a table of {len(table.nearest)} rows", cure="give those it is of")
     if table.nearest.shape[1] < config.columns:
         raise UserError(
             f"the neighbour table has {table.nearest.shape[1]} columns, k1 = {config.k1} needs {config.columns}",
             where="k1",
             cure="lower k1, or find more neighbours",
         )
+    if table.nearest.min() < 0 or table.nearest.max() >= count:
+        raise UserError("the neighbour table points outside its images", cure="number images from 0 to N - 1")
     if not 0 < limit <= 1:
         raise UserError(f"limit is {limit}", where="limit", cure="use a distance above 0, at most 1")
-    rows = reciprocal_rows(features, table, config, spread)
-    columns = transposed(rows, len(features))
-    blocks = row_blocks(len(features), spread.lanes, rounds=8)
-    return stacked(spread(near_block, (rows, columns, np.float32(limit)), blocks))
 
 
 @njit(cache=True, nogil=True)
-def near_block(rows: SparseRows, columns: SparseRows, limit: np.float32, first: int, stop: int) -> SparseRows:
-    """Return the pairs (i, j), i < j and d <= limit, of rows first to stop."""
-    count = columns.start.size - 1
+def rare_block(rows: SparseRows, order: np.ndarray, most: float, first: int, stop: int) -> SparseRows:
+    """Return rows first to stop without their last columns in `order`, as many as have a sum below `most`."""
+    start = np.zeros(stop - first + 1, np.int64)
+    room = rows.start[stop] - rows.start[first]
+    column, value = np.empty(room, np.int32), np.empty(room, np.float32)
+    end = 0
+    for i in range(first, stop):
+        low, high = rows.start[i], rows.start[i + 1]
+        rising = np.argsort(order[rows.column[low:high]])
+        kept, total = high - low, 0.0
+        while kept > 0:
+            total += rows.value[low + rising[kept - 1]]
+            if total >= most:
+                break
+            kept -= 1
+        for at in range(kept):
+            column[end] = rows.column[low + rising[at]]
+            value[end] = rows.value[low + rising[at]]
+            end += 1
+        start[i - first + 1] = end
+    return SparseRows(start, column[:end].copy(), value[:end].copy())
+
+
+@njit(cache=True, nogil=True)
+def near_block(
+    rows: SparseRows, rare: SparseRows, columns: SparseRows, limit: np.float32, wanted: float, first: int, stop: int
+) -> SparseRows:
+    """Return the pairs (i, j), i < j and d <= limit, of rows first to stop; `columns` are those of `rare`."""
+    count = rows.start.size - 1
     begin = _from_row(columns, first)
     start = np.zeros(stop - first + 1, np.int64)
     column, value = np.empty(16 * (stop - first), np.int32), np.empty(16 * (stop - first), np.float32)
-    total, touched = np.zeros(count), np.empty(count, np.int32)
+    shared, own = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    touched = np.empty(count + 1, np.int32)
     end = 0
     for i in range(first, stop):
-        found = 0
+        found = _meet(rare, columns, i, begin, shared, touched)
         for at in range(rows.start[i], rows.start[i + 1]):
-            shared, own = rows.column[at], rows.value[at]
-            begin[shared] += 1  # past row i itself
-            for place in range(begin[shared], columns.start[shared + 1]):
-                j = columns.column[place]
-                if total[j] == 0.0:
-                    touched[found] = j
-                    found += 1
-                total[j] += min(own, columns.value[place])
+            own[rows.column[at]] = rows.value[at]
         for at in range(found):
-            j = touched[at]
-            distance = np.float32(max(1.0 - total[j] / (2.0 - total[j]), 0.0))
-            total[j] = 0.0
+            j = np.uint32(touched[at])
+            enough = shared[j] >= wanted
+            shared[j] = np.float32(0.0)
+            if not enough:
+                continue
+            total = 0.0
+            for place in range(rows.start[j], rows.start[j + 1]):
+                mine, other = own[np.uint32(rows.column[place])], rows.value[place]
+                total += mine if mine < other else other
+            distance = np.float32(max(1.0 - total / (2.0 - total), 0.0))
             if distance <= limit:
                 if end == column.size:
                     column, value = _doubled(column), _doubled(value)
                 column[end], value[end] = j, distance
                 end += 1
+        for at in range(rows.start[i], rows.start[i + 1]):
+            own[rows.column[at]] = np.float32(0.0)
         start[i - first + 1] = end
     return SparseRows(start, column[:end].copy(), value[:end].copy())
+
+
+@njit(cache=True, nogil=True)
+def _meet(
+    rare: SparseRows, columns: SparseRows, i: int, begin: np.ndarray, shared: np.ndarray, touched: np.ndarray
+) -> int:
+    """Sum up what row i has in common with later rows in rare columns; return how many rows those are.
+
+    Values are above 0, so a sum is 0 before it is first added to; without branches, which could not be foreseen.
+    """
+    found = 0
+    for at in range(rare.start[i], rare.start[i + 1]):
+        at_column, own = rare.column[at], rare.value[at]
+        low = begin[at_column] + 1  # past row i itself
+        begin[at_column] = low
+        for place in range(low, columns.start[at_column + 1]):
+            j, other = np.uint32(columns.column[place]), columns.value[place]
+            before = shared[j]
+            touched[found] = j
+            found += int(before == np.float32(0.0))
+            shared[j] = before + (own if own < other else other)
+    return found
 
 
 @njit(cache=True, nogil=True)

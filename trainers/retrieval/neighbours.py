@@ -21,7 +21,7 @@ from numba import njit
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Progress, Step, silent
 from resight.trainers.retrieval.blocks import FeatureRows, feature_rows, sweep
-from resight.trainers.retrieval.inputs import check_features, not_finite
+from resight.trainers.retrieval.inputs import check_count, check_features, not_finite
 
 __all__ = ["Neighbours", "neighbours"]
 
@@ -68,8 +68,7 @@ def neighbours(
         raise UserError(
             f"{k} neighbours were asked for among {len(features)} images", cure="lower k1, or give more images"
         )
-    if len(features) > np.iinfo(np.int32).max:
-        raise UserError(f"{len(features)} images are more than a table can number", cure="give fewer than 2^31")
+    check_count(len(features))
     rows = feature_rows(features, features, "squared_euclidean")
     table = Neighbours(
         np.full((len(features), k), -1, np.int32),

@@ -15,15 +15,18 @@ from jaxtyping import Float32, Shaped
 from numba import njit
 
 from resight.cluster.errors import UserError
+from resight.cluster.machine import available_memory
 from resight.cluster.progress import Progress, silent
-from resight.trainers.retrieval.blocks import feature_rows, sweep
-from resight.trainers.retrieval.inputs import check_features, not_finite
+from resight.trainers.retrieval.blocks import BLOCK_BYTES, feature_rows, sweep
+from resight.trainers.retrieval.inputs import check_count, check_features, not_finite
 from resight.trainers.retrieval.neighbours import neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, reciprocal_rows
 from resight.trainers.retrieval.sparse import SparseRows, transposed
 from resight.trainers.retrieval.spread import Spread, Threads, row_blocks
 
-__all__ = ["RerankConfig", "rerank"]
+__all__ = ["RerankConfig", "check_memory", "rerank"]
+
+_ROW_BYTES = 4096  # of an image: neighbours, its row of V before and after averaging, and by column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,11 @@ class RerankConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:
             raise UserError(f"weight is {self.weight}", where="weight", cure="use a share from 0 to 1")
+        self.neighbourhoods()
+
+    def neighbourhoods(self) -> JaccardConfig:
+        """Return k1 and k2 in the variant that re-ranking is published with; UserError when they do not fit."""
+        return JaccardConfig(k1=self.k1, k2=self.k2, variant="mmt")
 
 
 def rerank(
@@ -67,12 +75,15 @@ def rerank(
         progress: receives rows done.
 
     Raises:
-        UserError: for features that are empty, not finite or of other widths, and k1 of Q + G or more.
+        UserError: for features that are empty, not finite or of other widths, k1 of Q + G or more, and when the
+            result does not fit into memory.
     """
     config, spread = config or RerankConfig(), spread or Threads()
     query, gallery = np.asarray(query), np.asarray(gallery)
     check_features(query, gallery)
-    neighbourhood = JaccardConfig(k1=config.k1, k2=config.k2, variant="mmt")
+    check_count(len(query) + len(gallery))
+    check_memory(len(query), len(gallery), query.shape[1], available_memory())
+    neighbourhood = config.neighbourhoods()
     both = np.concatenate([query, gallery]).astype(np.float32, copy=False)
     table = neighbours(both, neighbourhood.columns, threads=threads, device=device, progress=progress)
     rows = reciprocal_rows(both, table, neighbourhood, spread)
@@ -92,6 +103,18 @@ def rerank(
     for start, part in pairs.items():
         _lower(final, part, start, np.float32(1 - config.weight))
     return final
+
+
+def check_memory(num_queries: int, num_gallery: int, dim: int, free: int) -> None:
+    """Refuse to begin what `free` bytes of memory cannot hold: the result, features side by side, neighbourhoods."""
+    images = num_queries + num_gallery
+    needed = 4 * num_queries * num_gallery + images * (4 * dim + _ROW_BYTES) + BLOCK_BYTES
+    if needed > free:
+        raise UserError(
+            f"re-ranking {num_queries} queries x {num_gallery} gallery images takes {needed / 2**30:.1f} GiB of memory,"
+            f" {free / 2**30:.1f} GiB are free",
+            cure="rank without it, or use fewer images or more memory",
+        )
 
 
 @njit(cache=True, nogil=True)

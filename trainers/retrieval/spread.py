@@ -5,6 +5,7 @@ work is spread. Threads share memory; under Ray the shared arrays are put into t
 into every worker of a node. Source: design of this project. Trade-off: results come back whole, in order.
 """
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,19 +59,35 @@ class Threads:
 class RayTasks:
     """Tasks of the Ray cluster that this process is attached to, one core each.
 
+    A task is told the name of `work`, not its code: so workers take compiled code from numba's cache on disk, which a
+    function that is sent does not look into.
+
     Attributes:
         lanes: how many are expected to run at a time.
     """
 
     lanes: int
 
+    def __post_init__(self) -> None:
+        if self.lanes < 1:
+            raise UserError(f"tasks is {self.lanes}", cure="use at least one")
+
     def __call__(self, work: Callable[..., T], shared: tuple[Any, ...], blocks: Sequence[range]) -> list[T]:
-        """Return each block's result; the shared arrays are stored once a node."""
+        """Return each block's result; the shared arrays are stored once a node. RuntimeError without a Ray session."""
         import ray
 
+        if not ray.is_initialized():
+            raise RuntimeError("RayTasks needs an open ray_session")
+        module, name = work.__module__, work.__name__
+        assert getattr(importlib.import_module(module), name) is work, "workers find the function by its name"
         stored = [ray.put(value) for value in shared]
-        task: Any = ray.remote(num_cpus=1)(work)
-        return ray.get([task.remote(*stored, block.start, block.stop) for block in blocks])
+        task: Any = ray.remote(num_cpus=1)(run_block)
+        return ray.get([task.remote(module, name, block.start, block.stop, *stored) for block in blocks])
+
+
+def run_block(module: str, name: str, first: int, stop: int, *shared: Any) -> Any:
+    """Work on one block, in a worker of Ray."""
+    return getattr(importlib.import_module(module), name)(*shared, first, stop)
 
 
 def row_blocks(count: int, lanes: int, *, rounds: int = 4) -> list[range]:
