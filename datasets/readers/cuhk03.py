@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from resight.datasets.readers.about import About, Size
-from resight.datasets.readers.crops import Crop, key_in
 from resight.datasets.readers.cuhk03_mat import find_mats, scan_mats
-from resight.datasets.readers.grammar import Named
 from resight.datasets.readers.scan import Scan
 from resight.datasets.readers.split_folders import MARKET_FOLDERS, SplitFolders
-from resight.datasets.records import Split
 
 __all__ = ["CUHK03_DETECTED", "CUHK03_LABELED", "Cuhk03"]
 
-_NAME: Final = re.compile(r"(?P<pid>[0-9]{4})_c(?P<camera>[12])_(?P<number>[0-9]+)\.(?i:png|jpg)")
+_NAME: Final = re.compile(r"(?P<pid>[0-9]{4})_c(?P<camera>[12])_(?P<frame>[0-9]+)\.(?i:png|jpg)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +54,6 @@ class Cuhk03:
             title=self.about.title,
             folders=MARKET_FOLDERS,
             grammar=_NAME,
-            understand=_crop,
             example="0001_c1_1.png",
             inside=("", self.kind, f"cuhk03-np/{self.kind}", f"cuhk03_np/{self.kind}", f"CUHK03-NP/{self.kind}"),
         )
@@ -67,19 +63,6 @@ class Cuhk03:
         ):
             return scan_mats(*mats, kind=self.kind, dataset=self.name)
         return tree.scan(root, self.name)
-
-
-def _crop(file: Named, split: Split) -> Crop:
-    pid, camera, number = file.match.group("pid", "camera", "number")
-    return Crop(
-        origin=file.origin,
-        size=file.size,
-        key=key_in(split, file.path),
-        split=split,
-        pid=int(pid),
-        camid=int(camera) - 1,
-        frame=int(number),
-    )
 
 
 def _about(kind: str, train: int, gallery: int) -> About:

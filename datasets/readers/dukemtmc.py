@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from resight.datasets.readers.about import About, Size
-from resight.datasets.readers.crops import Crop, key_in
-from resight.datasets.readers.grammar import Named
 from resight.datasets.readers.scan import Scan
 from resight.datasets.readers.split_folders import MARKET_FOLDERS, SplitFolders
-from resight.datasets.records import Split
 
 __all__ = ["DUKE_TREE", "DukeMtmc"]
 
@@ -52,24 +49,10 @@ class DukeMtmc:
         return DUKE_TREE.scan(root, self.name)
 
 
-def _crop(file: Named, split: Split) -> Crop:
-    pid, camera, frame = file.match.group("pid", "camera", "frame")
-    return Crop(
-        origin=file.origin,
-        size=file.size,
-        key=key_in(split, file.path),
-        split=split,
-        pid=int(pid),
-        camid=int(camera) - 1,
-        frame=int(frame),
-    )
-
-
 DUKE_TREE: Final = SplitFolders(
     title=_ABOUT.title,
     folders=MARKET_FOLDERS,
     grammar=_NAME,
-    understand=_crop,
     example="0001_c2_f0046182.jpg",
     inside=("DukeMTMC-reID", "dukemtmc-reid", "dukemtmc"),
 )

@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from resight.datasets.readers.about import About, Size
-from resight.datasets.readers.crops import Crop, key_in
-from resight.datasets.readers.grammar import Named
 from resight.datasets.readers.scan import Scan
 from resight.datasets.readers.split_folders import SplitFolders
-from resight.datasets.records import Split
 
 __all__ = ["Ltcc"]
 
@@ -54,25 +51,10 @@ class Ltcc:
         return _TREE.scan(root, self.name)
 
 
-def _crop(file: Named, split: Split) -> Crop:
-    pid, outfit, camera, frame = file.match.group("pid", "outfit", "camera", "frame")
-    return Crop(
-        origin=file.origin,
-        size=file.size,
-        key=key_in(split, file.path),
-        split=split,
-        pid=int(pid),
-        camid=int(camera) - 1,
-        outfit=outfit,
-        frame=int(frame),
-    )
-
-
 _TREE: Final = SplitFolders(
     title=_ABOUT.title,
     folders={"train": "train", "query": "query", "test": "gallery"},
     grammar=_NAME,
-    understand=_crop,
     example="094_1_c9_015923.png",
     inside=("LTCC_ReID", "LTCC", "ltcc"),
 )

@@ -19,7 +19,7 @@ from resight.datasets.readers.about import About, Size
 from resight.datasets.readers.crops import Crop, key_in
 from resight.datasets.readers.grammar import Named
 from resight.datasets.readers.scan import Scan, files_below, note_files
-from resight.datasets.readers.split_folders import MARKET_FOLDERS, SplitFolders
+from resight.datasets.readers.split_folders import MARKET_FOLDERS, SplitFolders, labelled
 from resight.datasets.records import Role, Split
 
 __all__ = ["MARKET1501", "MARKET1501_500K", "Market1501"]
@@ -80,17 +80,7 @@ class Market1501:
 
 
 def _crop(file: Named, split: Split) -> Crop:
-    pid, camera, frame = file.match.group("pid", "camera", "frame")
-    return Crop(
-        origin=file.origin,
-        size=file.size,
-        key=key_in(split, file.path),
-        split=split,
-        pid=int(pid),
-        camid=int(camera) - 1,
-        frame=int(frame),
-        role=_ROLES.get(pid, "person"),
-    )
+    return labelled(file, split)._replace(role=_ROLES.get(file.match["pid"], "person"))
 
 
 _TREE: Final = SplitFolders(

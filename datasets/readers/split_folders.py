@@ -10,18 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from resight.datasets.readers.crops import Crop, sources_of
+from resight.datasets.readers.crops import Crop, key_in, sources_of
 from resight.datasets.readers.grammar import Named, find_home, match_names
 from resight.datasets.readers.scan import Scan, finish_scan
 from resight.datasets.records import Split
 
-__all__ = ["MARKET_FOLDERS", "SplitFolders"]
+__all__ = ["MARKET_FOLDERS", "SplitFolders", "labelled"]
 
 MARKET_FOLDERS: Final[Mapping[str, Split]] = {
     "bounding_box_train": "train",
     "query": "query",
     "bounding_box_test": "gallery",
 }
+
+
+def labelled(file: Named, split: Split) -> Crop:
+    """Return the crop that the grammar's groups say: pid, camera (from 1; `camid` is from 0), frame, maybe outfit."""
+    said = file.match.groupdict()
+    return Crop(
+        origin=file.origin,
+        size=file.size,
+        key=key_in(split, file.path),
+        split=split,
+        pid=int(said["pid"]),
+        camid=int(said["camera"]) - 1,
+        outfit=said.get("outfit", ""),
+        frame=int(said["frame"]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +47,8 @@ class SplitFolders:
         title: the data set's name for people.
         folders: folder -> split.
         grammar: of a file's path below its folder.
-        understand: makes a crop of a file whose name matched.
         example: a name as it should be, for messages.
+        understand: makes a crop of a file whose name matched.
         inside: usual names of the folder that holds the folders, looked for inside the root.
         depth: levels of folders below each.
     """
@@ -41,8 +56,8 @@ class SplitFolders:
     title: str
     folders: Mapping[str, Split]
     grammar: re.Pattern[str]
-    understand: Callable[[Named, Split], Crop]
     example: str
+    understand: Callable[[Named, Split], Crop] = labelled
     inside: Sequence[str] = ()
     depth: int = 1
 

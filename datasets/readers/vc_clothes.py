@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from resight.datasets.readers.about import About, Size
-from resight.datasets.readers.crops import Crop, key_in
-from resight.datasets.readers.grammar import Named
 from resight.datasets.readers.scan import Scan
 from resight.datasets.readers.split_folders import SplitFolders
-from resight.datasets.records import Split
 
 __all__ = ["VcClothes"]
 
-_NAME: Final = re.compile(r"(?P<pid>[0-9]+)-(?P<camera>[1-4])-(?P<outfit>[0-9]+)-(?P<number>[0-9]+)\.(?i:jpg)")
+_NAME: Final = re.compile(r"(?P<pid>[0-9]+)-(?P<camera>[1-4])-(?P<outfit>[0-9]+)-(?P<frame>[0-9]+)\.(?i:jpg)")
 _ABOUT: Final = About(
     title="VC-Clothes",
     what="people of a video game, with changes of clothes",
@@ -50,25 +47,10 @@ class VcClothes:
         return _TREE.scan(root, self.name)
 
 
-def _crop(file: Named, split: Split) -> Crop:
-    pid, camera, outfit, number = file.match.group("pid", "camera", "outfit", "number")
-    return Crop(
-        origin=file.origin,
-        size=file.size,
-        key=key_in(split, file.path),
-        split=split,
-        pid=int(pid),
-        camid=int(camera) - 1,
-        outfit=outfit,
-        frame=int(number),
-    )
-
-
 _TREE: Final = SplitFolders(
     title=_ABOUT.title,
     folders={"train": "train", "query": "query", "gallery": "gallery"},
     grammar=_NAME,
-    understand=_crop,
     example="0001-1-1-1.jpg",
     inside=("VC-Clothes", "vc-clothes", "vcclothes"),
 )

@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from resight.datasets.readers.about import About, Size
-from resight.datasets.readers.crops import Crop, key_in
-from resight.datasets.readers.grammar import Named
 from resight.datasets.readers.scan import Scan
 from resight.datasets.readers.split_folders import SplitFolders
-from resight.datasets.records import Split
 
 __all__ = ["Veri776"]
 
-_NAME: Final = re.compile(r"(?P<pid>[0-9]{4})_c(?P<camera>0(?:0[1-9]|1[0-9]|20))_(?P<time>[0-9]{8})_[0-9]+\.(?i:jpg)")
+_NAME: Final = re.compile(r"(?P<pid>[0-9]{4})_c(?P<camera>0(?:0[1-9]|1[0-9]|20))_(?P<frame>[0-9]{8})_[0-9]+\.(?i:jpg)")
 _ABOUT: Final = About(
     title="VeRi-776",
     what="vehicles in a town",
@@ -51,24 +48,10 @@ class Veri776:
         return _TREE.scan(root, self.name)
 
 
-def _crop(file: Named, split: Split) -> Crop:
-    pid, camera, time = file.match.group("pid", "camera", "time")
-    return Crop(
-        origin=file.origin,
-        size=file.size,
-        key=key_in(split, file.path),
-        split=split,
-        pid=int(pid),
-        camid=int(camera) - 1,
-        frame=int(time),
-    )
-
-
 _TREE: Final = SplitFolders(
     title=_ABOUT.title,
     folders={"image_train": "train", "image_query": "query", "image_test": "gallery"},
     grammar=_NAME,
-    understand=_crop,
     example="0001_c001_00016450_0.jpg",
     inside=("VeRi", "VeRi-776", "veri"),
 )
