@@ -82,16 +82,15 @@ def show_data_sets(known: Mapping[str, Any]) -> None:
 
 
 def show_metrics(evaluation: Mapping[str, Any]) -> None:
-    """Show a result in percent, baselines under it, and what the numbers mean where it is not the usual."""
-    from resight.trainers.retrieval.tables import remarks
+    """Show a result in percent, plain, re-ranked and of baselines, and what it means where that is not the usual."""
+    from resight.trainers.retrieval.tables import remarks, reranking, scores_by_name
 
     columns = ("%", "mAP", "95 %", "mINP", "rank-1", "rank-5", "rank-10")
-    rows = [_metric_row("trained", evaluation["metrics"], evaluation["interval"]["mAP"])]
-    for name, baseline in evaluation["baselines"].items():
-        if "mAP" in baseline:
-            rows.append(_metric_row(name, baseline, baseline.get("interval", {}).get("mAP")))
+    rows = [
+        _metric_row(name, scores, scores.get("interval", {}).get("mAP")) for name, scores in scores_by_name(evaluation)
+    ]
     show_table(f"{evaluation['dataset']}, {evaluation['protocol']}", columns, rows)
-    for line in remarks(evaluation):
+    for line in [*reranking(evaluation), *remarks(evaluation)]:
         show(line)
 
 

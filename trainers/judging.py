@@ -22,6 +22,7 @@ from resight.trainers.methods.method import DataShape
 from resight.trainers.retrieval.judge import Evaluation, judge
 from resight.trainers.retrieval.maps import Look
 from resight.trainers.retrieval.protocol import find_protocol
+from resight.trainers.retrieval.reranking import RerankConfig
 from resight.trainers.retrieval.scoring import Scoring
 
 __all__ = ["judge_run", "training_sets"]
@@ -37,6 +38,7 @@ def judge_run(
     scoring: Scoring = Scoring(),  # noqa: B008 - frozen
     flip: bool = False,
     multi_query: bool = False,
+    rerank: RerankConfig | None = None,
     which: Which = "newest",
     baselines: bool = False,
     progress: Progress = silent,
@@ -50,6 +52,7 @@ def judge_run(
         scoring: how rankings are scored.
         flip: judge the mean of each image's feature and its mirror image's.
         multi_query: judge queries by the mean over their person's images before their camera.
+        rerank: how rankings are re-made for a second result beside the plain one; None: not at all.
         which: of a run's checkpoints: the newest, or the one that validation found best.
         baselines: also judge chance, the untrained network, and what masks allow.
         progress: receives images done.
@@ -74,6 +77,7 @@ def judge_run(
         protocol=rules,
         scoring=scoring,
         multi_query=multi_query,
+        rerank=rerank,
         baselines=baselines,
         untrained=untrained,
         look=Look(legend=attend.legend, maps=embedder.look) if attend else None,

@@ -15,7 +15,7 @@ from resight.trainers.report.run_view import EvaluationView, RunView, names_of, 
 from resight.trainers.report.speed import Attempt, Price, attempts_of, speed_of
 from resight.trainers.retrieval.tables import remarks
 
-__all__ = ["facts_of", "ranking_with_pictures", "render_page", "summary", "write_report"]
+__all__ = ["facts_of", "ranking_with_pictures", "render_page", "scores_of", "summary", "write_report"]
 
 BASELINE_NAMES: Final = {
     "chance": "chance",
@@ -28,6 +28,8 @@ KINDS: Final = {
     "random": "Drawn at random",
     "best": "Best",
 }
+
+SCORES: Final = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mINP": "mINP"}
 
 
 def write_report(run: Path, *, out: Path | None = None, price: Price | None = None) -> Path:
@@ -72,13 +74,21 @@ def summary(run: RunView, *, price: Price | None = None) -> dict[str, Any]:
         "recipe": run.config.recipe,
         "size": run.config.size,
         "changed": None if changes is None else {change.path: list(change.values) for change in changes},
-        "evaluations": {view.name: view.result["metrics"] for view in run.evaluations},
+        "evaluations": {view.name: scores_of(view) for view in run.evaluations},
         "images_per_s": speed.images_per_s,
         "step_s": speed.step_s,
         "attempts": len(attempts),
         "worker_hours": hours(attempts),
         **({} if price is None else {"cost": hours(attempts) * price.per_worker_hour, "currency": price.currency}),
     }
+
+
+def scores_of(view: EvaluationView) -> dict[str, Any]:
+    """Return scores as JSON-able values, with those after re-ranking where there are some."""
+    again = view.result.get("reranked")
+    if again is None:
+        return view.result["metrics"]
+    return {**view.result["metrics"], "reranked": {name: again[name] for name in again if name != "cmc"}}
 
 
 def facts_of(run: RunView, *, price: Price | None = None) -> list[tuple[str, str]]:
@@ -118,6 +128,8 @@ def _evaluation(view: EvaluationView) -> dict[str, Any]:
         "remarks": remarks(view.result),
         "rows": rows,
         "scale": max([row["mAP"] for row in rows] + [row["high"] for row in rows] + [0.05]),
+        "reranked": _reranked(view.result),
+        "changes": [_change(view, found) for found in view.changes],
         "missing": _missing(view.result),
         "cmc": cmc_plot("Cumulative match", _cmc_lines(view.result)),
         "groups": _ranking_groups(view),
@@ -128,10 +140,15 @@ def _evaluation(view: EvaluationView) -> dict[str, Any]:
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """List the trained network and its baselines: mAP with its interval and the difference to the trained one."""
+    """List the trained network, plain and re-ranked, and its baselines: mAP with its interval, and how far below it."""
     low, high = result["interval"]["mAP"]
     trained = {"name": "trained", "ours": True, "low": low, "high": high, "difference": None, **result["metrics"]}
     rows = [trained]
+    if again := result.get("reranked"):
+        low, high = again["interval"]["mAP"]
+        rows.append(
+            {"name": "re-ranked", "ours": True, "low": low, "high": high, "difference": None, **_numbers(again)}
+        )
     for key, baseline in result["baselines"].items():
         if "mAP" in baseline:
             low, high = baseline.get("interval", {}).get("mAP", (baseline["mAP"], baseline["mAP"]))
@@ -144,6 +161,26 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, Any]:
     return {name: result.get(name) for name in ("mAP", "mINP", "rank1", "rank5", "rank10")}
 
 
+def _reranked(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return plain and re-ranked scores side by side; None when nothing was re-ranked."""
+    again = result.get("reranked")
+    if again is None:
+        return None
+    rows = [
+        {"title": title, "plain": result["metrics"][key], "again": again[key], "gain": again["gain"].get(key)}
+        for key, title in SCORES.items()
+        if key in again
+    ]
+    return {"rows": rows, "k1": again["k1"], "k2": again["k2"], "weight": again["weight"]}
+
+
+def _change(view: EvaluationView, change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of reranked.json as two rankings with pictures."""
+    return {
+        name: ranking_with_pictures(view, {**change[name], "query": change["query"]}) for name in ("plain", "reranked")
+    }
+
+
 def _missing(result: Mapping[str, Any]) -> list[str]:
     baselines = result["baselines"].items()
     return [f"{BASELINE_NAMES.get(key, key)}: {found['missing']}" for key, found in baselines if "mAP" not in found]
@@ -151,6 +188,8 @@ def _missing(result: Mapping[str, Any]) -> list[str]:
 
 def _cmc_lines(result: Mapping[str, Any]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"trained": result["cmc"]}
+    if "reranked" in result:
+        found["re-ranked"] = result["reranked"]["cmc"]
     for key, baseline in result["baselines"].items():
         if baseline.get("cmc"):
             found[BASELINE_NAMES.get(str(key), str(key))] = baseline["cmc"]

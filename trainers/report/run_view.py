@@ -48,6 +48,7 @@ class EvaluationView:
         rankings: rankings.json.
         card: dataset.json.
         legend: what the maps show; None where there are none.
+        changes: reranked.json: queries that re-ranking changed most.
         maps: key of an image -> file of its map.
         folder: where pictures and per_query.parquet lie.
     """
@@ -57,6 +58,7 @@ class EvaluationView:
     rankings: list[dict[str, Any]]
     card: dict[str, Any]
     legend: str | None
+    changes: list[dict[str, Any]]
     maps: dict[str, str]
     folder: Path
 
@@ -110,6 +112,7 @@ def _evaluation(folder: Path) -> EvaluationView:
         rankings=_read_json(folder / "rankings.json", []),
         card=_read_json(folder / "dataset.json", {}),
         legend=maps["legend"],
+        changes=_read_json(folder / "reranked.json", []),
         maps=maps["maps"],
         folder=folder,
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 from resight.trainers.report.changes import of_environments, of_runs
 from resight.trainers.report.comparison import SCORES, Compared, shared_evaluations
 from resight.trainers.report.frame import fill, hours, in_words, money, publish
-from resight.trainers.report.page import facts_of, ranking_with_pictures, summary
+from resight.trainers.report.page import facts_of, ranking_with_pictures, scores_of, summary
 from resight.trainers.report.plots import Line, cmc_plot, curve_plot
 from resight.trainers.report.run_view import RunView, names_of, read_run
 from resight.trainers.report.speed import Price, attempts_of, speed_of
@@ -65,7 +65,7 @@ def compared_summary(runs: Sequence[RunView], *, price: Price | None = None) -> 
         "evaluations": {
             each.name: {
                 name: {
-                    **view.result["metrics"],
+                    **scores_of(view),
                     "difference": None if gaps is None else {score: list(gap) for score, gap in gaps.items()},
                     "not_comparable": reason or None,
                 }
@@ -87,6 +87,7 @@ def _evaluation(compared: Compared, names: Sequence[str]) -> dict[str, Any]:
             "name": name,
             "metrics": view.result["metrics"],
             "interval": view.result["interval"]["mAP"],
+            "again": view.result.get("reranked"),
             "gaps": gaps,
             "reason": reason,
         }

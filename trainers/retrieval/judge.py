@@ -5,6 +5,7 @@ complete before `evaluation.json`:
   crops/<key>.jpg    the stored bytes of every crop that `rankings.json` shows
   rankings.json      worst, random and best queries with their first ten answers
   maps/<key>.png, maps.json  where the network looks in each query shown and in its first answer, where it can tell
+  reranked.json      queries that re-ranking changed most, with both rankings; empty when nothing was re-ranked
   per_query.parquet  one row a query
   dataset.json       the data set's card
   evaluation.json    scores, intervals, baselines, what was judged
@@ -33,9 +34,11 @@ from resight.trainers.retrieval.inputs import check_directions
 from resight.trainers.retrieval.maps import Look, draw_maps
 from resight.trainers.retrieval.pooling import Pooling, make_pooling
 from resight.trainers.retrieval.protocol import MARKET1501, EvalProtocol
+from resight.trainers.retrieval.reranked import check_reranking, rerank_pooled, score_reranked
+from resight.trainers.retrieval.reranking import RerankConfig
 from resight.trainers.retrieval.scores import Metrics
 from resight.trainers.retrieval.scoring import Scoring
-from resight.trainers.retrieval.showcase import Showcase, make_showcase, per_query_parquet
+from resight.trainers.retrieval.showcase import Showcase, add_changes, make_showcase, per_query_parquet
 from resight.trainers.retrieval.sides import Sides, open_sides, score_features
 
 __all__ = ["Embeds", "Evaluation", "judge"]
@@ -59,6 +62,7 @@ def judge(
     protocol: EvalProtocol = MARKET1501,
     scoring: Scoring = Scoring(),  # noqa: B008 - frozen
     multi_query: bool = False,
+    rerank: RerankConfig | None = None,
     baselines: bool = True,
     untrained: Callable[[], Embeds] | None = None,
     look: Look | None = None,
@@ -77,6 +81,7 @@ def judge(
         protocol: what a query is not asked to find.
         scoring: how rankings are scored. Its seed is of the draws, so networks that share it meet the same galleries.
         multi_query: whether a query is the mean over its person's images before its camera.
+        rerank: how rankings are re-made for a second result beside the plain one; None: not at all.
         baselines: whether to score chance, an untrained network, colours and outlines too.
         untrained: makes the same network from fresh weights; None: that baseline is reported missing.
         look: draws where the network looks in the images shown; None: no maps are written.
@@ -92,6 +97,8 @@ def judge(
     seconds: dict[str, float] = {}
     pooling = make_pooling(open_sides(dataset, protocol), protocol, multi_query=multi_query)
     question = _Question(pooling=pooling, protocol=protocol, scoring=scoring, seed=seed)
+    if rerank is not None:
+        check_reranking(rerank, pooling, protocol)
     with _lap(seconds, "embed"):
         features = pooling(embedder.embed_dataset(dataset, pooling.images.rows, progress))
     sides = pooling.sides
@@ -100,6 +107,11 @@ def judge(
         metrics = score_features(features, sides, protocol, scoring)
     with _lap(seconds, "interval"):
         interval = intervals(metrics, sides.query_labels.pid, seed=seed)
+    again, rows = None, None
+    if rerank is not None:
+        with _lap(seconds, "rerank"):
+            rows = rerank_pooled(features, pooling, rerank, progress)
+            again = score_reranked(rows, rerank, metrics, sides, protocol, seed=seed)
     beside: dict[str, dict[str, Any]] = {}
     if baselines:
         with _lap(seconds, "baselines"):
@@ -114,12 +126,16 @@ def judge(
         seconds=seconds,
         features={"flip": flip, "multi_query": multi_query, "unit": protocol.unit},
         trained_on=trained_on,
+        reranked=again,
     )
     if out is not None:
         shown = metrics
         if metrics.repeats > 1:  # a ranking can only be shown of one draw
             shown = score_features(features, sides, protocol, replace(scoring, repeats=1))
-        _publish(out, evaluation, sides, make_showcase(features, sides, shown, protocol), look)
+        show = make_showcase(features, sides, shown, protocol)
+        if rows is not None and again is not None:
+            show = add_changes(show, features, rows, sides, (metrics, again.metrics), protocol)
+        _publish(out, evaluation, sides, show, look)
     return evaluation
 
 
@@ -170,7 +186,9 @@ def _publish(out: Path, evaluation: Evaluation, sides: Sides, show: Showcase, lo
         storage.publish(data, name)
     storage.publish(_json(maps.index), "maps.json")
     storage.publish(_json(show.rankings), "rankings.json")
-    storage.publish(per_query_parquet(sides, evaluation.metrics), "per_query.parquet")
+    storage.publish(_json(show.changes), "reranked.json")
+    again = evaluation.reranked.metrics if evaluation.reranked else None
+    storage.publish(per_query_parquet(sides, evaluation.metrics, again), "per_query.parquet")
     storage.publish(card_to_json(sides.dataset.card), CARD_KEY)
     storage.publish(_json(evaluation.to_dict()), "evaluation.json")
     for name in [*storage.list("crops/"), *storage.list("maps/")]:

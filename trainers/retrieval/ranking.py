@@ -17,7 +17,7 @@ from resight.trainers.retrieval.kernels import nearest_rows
 from resight.trainers.retrieval.matching import Labels, Matching, make_matching
 from resight.trainers.retrieval.protocol import NO_CAMERA, EvalProtocol
 
-__all__ = ["rank", "rank_labelled"]
+__all__ = ["rank", "rank_labelled", "rank_rows"]
 
 
 def rank(
@@ -67,11 +67,25 @@ def rank_labelled(
     A protocol that draws shows its first draw by `seed`.
     Where fewer than min(k, G) are ranked, positions are filled with -1 and distances with infinity.
     """
+    rows = feature_rows(query, gallery, distance)
+    return rank_rows(rows, query_labels, gallery_labels, k, protocol=protocol, seed=seed, threads=threads)
+
+
+def rank_rows(
+    rows: Rows,
+    query_labels: Labels,
+    gallery_labels: Labels,
+    k: int = 10,
+    *,
+    protocol: EvalProtocol,
+    seed: int = 0,
+    threads: int | None = None,
+) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
+    """Return what `rank_labelled` does, by distances from anywhere."""
     if k < 1:
         raise UserError(f"k is {k}", cure="ask for at least one result")
-    rows = feature_rows(query, gallery, distance)
     matching = make_matching(query_labels, gallery_labels, protocol, seed=seed)
-    indices = np.full((len(query), min(k, len(gallery))), -1, np.int64)
+    indices = np.full((len(query_labels), min(k, len(gallery_labels))), -1, np.int64)
     distances = np.full(indices.shape, np.inf, np.float32)
     find = partial(_find, rows=rows, matching=matching, indices=indices, distances=distances)
     if (bad := sweep(rows, threads, find)) >= 0:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 from numba import njit
 
-__all__ = ["SparseRows", "stacked", "transposed"]
+__all__ = ["SparseRows", "between", "stacked", "taken", "transposed"]
 
 
 class SparseRows(NamedTuple):
@@ -37,6 +37,21 @@ def stacked(blocks: Sequence[SparseRows]) -> SparseRows:
     return SparseRows(
         start, np.concatenate([block.column for block in blocks]), np.concatenate([block.value for block in blocks])
     )
+
+
+def between(rows: SparseRows, first: int, stop: int) -> SparseRows:
+    """Return rows first to stop, entries not copied."""
+    low, high = rows.start[first], rows.start[stop]
+    return SparseRows(rows.start[first : stop + 1] - low, rows.column[low:high], rows.value[low:high])
+
+
+def taken(rows: SparseRows, chosen: Int64[np.ndarray, " k"]) -> SparseRows:
+    """Return a copy of the chosen rows, in their order."""
+    counts = np.diff(rows.start)[chosen]
+    start = np.zeros(len(chosen) + 1, np.int64)
+    np.cumsum(counts, out=start[1:])
+    places = np.repeat(rows.start[chosen] - start[:-1], counts) + np.arange(start[-1])
+    return SparseRows(start, rows.column[places], rows.value[places])
 
 
 @njit(cache=True, nogil=True)
