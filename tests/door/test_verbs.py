@@ -158,6 +158,35 @@ def _judged_by_other_rules(words: list[str], out: Path, capsys: pytest.CaptureFi
     assert "mAP over all orders of equal distances" in shown
     assert run([*words, "--multi-query", "--format", "markdown"]) == 0
     assert "multi_query yes" in capsys.readouterr().out
+    _reranked(words, out, capsys)
+
+
+def _reranked(words: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every setting reaches the findings, beside the plain result; what cannot be done exits 2 with its cure."""
+    chosen = ["--rerank-k1", "6", "--rerank-k2", "2", "--rerank-weight", "0.5"]
+    assert run([*words, "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert run([*words, "--rerank", *chosen, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    again = told.pop("reranked")
+    assert told == plain
+    assert (again["k1"], again["k2"], again["weight"]) == (6, 2, 0.5)
+    assert again["gain"]["mAP"][0] == pytest.approx(again["mAP"] - plain["mAP"])
+    found = json.loads((out / "evaluations/clothes/evaluation.json").read_text())
+    assert found["reranked"]["mAP"] == again["mAP"]
+    assert run([*words, "--rerank", *chosen]) == 0
+    table = " ".join(capsys.readouterr().out.split())
+    assert f"re-ranked {100 * again['mAP']:.1f}" in table
+    assert "re-ranked (k1 6, k2 2, weight 0.5) against plain" in table
+    for mistake, cure in (
+        (chosen, "add --rerank"),
+        (["--rerank", "--rerank-k1", "999999"], "or less"),
+        (["--rerank", "--rerank-k2", "22"], "use 21 or less"),
+        (["--rerank", "--rerank-weight", "-0.1"], "0 to 1"),
+        (["--rerank", "--protocol", "single_shot"], "leave --rerank out"),
+    ):
+        assert run([*words, *mistake]) == 2
+        assert cure in " ".join(capsys.readouterr().err.split())
     assert run([*words, "--multi-query", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["features"] == {"flip": False, "multi_query": True, "unit": "image"}

@@ -29,7 +29,7 @@ KINDS: Final = {
     "best": "Best",
 }
 
-SCORES: Final = {"mAP": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mINP": "mINP"}
+SCORES: Final = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
 
 
 def write_report(run: Path, *, out: Path | None = None, price: Price | None = None) -> Path:

@@ -128,7 +128,7 @@ def cmc_plot(title: str, lines: Mapping[str, Sequence[float]], *, ranks: int = 2
         axes.set(title=title, xlabel="rank k", ylabel="queries answered", ylim=(0, 1.02), xlim=(1, ranks))
         axes.set_xticks([1, *range(5, ranks + 1, 5)])
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        figure.legend(loc="outside lower center", ncols=3, fontsize=8.5)
+        figure.legend(loc="outside lower center", ncols=3 if len(lines) < 6 else 2, fontsize=8.5)
         told = ", ".join(f"{name} {values[0]:.1%}" for name, values in lines.items())
         return _svg(figure, f"{title}, share of queries answered at rank 1: {told}")
 
