@@ -128,7 +128,7 @@ def test_a_tracklet_is_one_member_of_neighbourhoods(dataset: Dataset) -> None:
         groups = [start + np.flatnonzero(track == track[at]) for at in sorted(first)]
         means.append(unit(np.stack([features[group].mean(axis=0) for group in groups])))
         labels.append([group[0] - start for group in groups])
-    final = neighbourhoods.rerank(*means, CONFIG.k1, CONFIG.k2, CONFIG.weight)
+    final = neighbourhoods.rerank(means[0], means[1], CONFIG.k1, CONFIG.k2, CONFIG.weight)
     query, gallery = sides.query_labels.take(np.array(labels[0])), sides.gallery_labels.take(np.array(labels[1]))
     lists = (query.pid.tolist(), gallery.pid.tolist(), query.camid.tolist(), gallery.camid.tolist())
     assert found.reranked is not None

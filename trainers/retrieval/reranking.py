@@ -170,6 +170,7 @@ def rerank(
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
     check_features(query, gallery)
+    check_count(len(query) + len(gallery))
     check_memory(len(query), len(gallery), query.shape[1], available_memory(), whole=True)
     both = np.concatenate([query, gallery]).astype(np.float32, copy=False)
     rows = reranked_rows(both, len(query), config, threads=threads, spread=spread, device=device, progress=progress)
