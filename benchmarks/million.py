@@ -5,7 +5,7 @@
 
 The table is made, not searched for: people are put into groups of 20 near each other, and the neighbours of an image
 are the exact nearest of its group (340 images). `--check` clusters by one thread too, and compares the labels.
-`--search` times the exact search on a share of its row blocks and extrapolates. Memory is the sum over this process
+`--search` times the exact search on a share of its tiles and extrapolates. Memory is the sum over this process
 and Ray's (proportional, so that what they share is counted once), twice a second, at its highest.
 Claimed: a million images over 2 workers in at most 10 GiB; at 250,000 the labels of one process.
 """
@@ -15,18 +15,16 @@ import json
 import os
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from resight.cluster.session import ray_session
-from resight.trainers.retrieval.blocks import feature_rows
+from resight.trainers.retrieval.blocks import feature_rows, lanes
 from resight.trainers.retrieval.dbscan import dbscan
 from resight.trainers.retrieval.jaccard import jaccard_graph
-from resight.trainers.retrieval.neighbours import Neighbours, nearest_of_rows, neighbours
+from resight.trainers.retrieval.neighbours import Neighbours, Tiles, neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig
 from resight.trainers.retrieval.spread import RayTasks, Spread, Threads
 
@@ -133,31 +131,27 @@ def cluster(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def search(count: int, dim: int, share: float, threads: int) -> dict[str, Any]:
-    """Time of the exact search, from the first blocks of rows; features are noise, which costs the same."""
+    """Time of the exact search, from a share of its tiles; features are noise, which costs the same.
+
+    Tiles are taken at even steps from first to last, so that rows with few and with many neighbours yet are among them.
+    """
     rows = np.random.default_rng(0).standard_normal((count, dim), dtype=np.float32)
-    whole = feature_rows(rows, rows, "squared_euclidean")
-    table = Neighbours(
-        np.full((count, K1), -1, np.int32), np.full((count, K1), np.inf, np.float32), np.zeros(count, np.float32)
-    )
-    find = partial(nearest_of_rows, bias=whole.bias, offset=whole.offset, table=table)
-    wanted, done, start = round(share * count), 0, 0.0
-    with threadpool_limits(threads, user_api="blas"):
-        for first, block in whole.blocks():
-            if first == 0:
-                find(block[:1], first)  # compiled before the clock starts
-                start = time.perf_counter()
-                continue
-            find(block, first)
-            done += len(block)
-            if done >= wanted:
-                break
-    seconds = time.perf_counter() - start
+    tiles = Tiles(feature_rows(rows, rows, "squared_euclidean"), K1)
+    places = list(tiles.places())
+    wanted = places[:: max(1, round(1 / share))]
+    with lanes(threads) as (pool, number):
+        tiles.visit(0, 0, pool, number)  # compiled before the clock starts
+        start = time.perf_counter()
+        for top, left in wanted:
+            tiles.visit(top, left, pool, number)
+        seconds = time.perf_counter() - start
     return {
         "images": count,
         "dim": dim,
-        "rows": done,
+        "tiles": len(wanted),
+        "share of all tiles": len(wanted) / len(places),
         "seconds": seconds,
-        "whole, hours": seconds * count / done / 3600,
+        "whole, hours": seconds * len(places) / len(wanted) / 3600,
     }
 
 
@@ -168,7 +162,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--by", choices=("ray", "threads"), default="ray")
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--search", type=float, help="share of row blocks of the exact search to time")
+    parser.add_argument("--search", type=float, help="share of the tiles of the exact search to time")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     result = search(options.images, options.dim, options.search, 1) if options.search else cluster(options)

@@ -128,7 +128,11 @@ def test_channels_last_reaches_weights_and_images() -> None:
     assert torch.equal(placed.images, batch.images)
 
 
+COMPILING = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it while it traces
+
+
 @pytest.mark.slow
+@COMPILING
 @TOYS
 def test_compiled_networks_compute_the_same_and_go_on_bitwise(tmp_path: Path, toy: Toy) -> None:
     """Minutes, most of which the C++ compiler takes."""
@@ -146,6 +150,7 @@ def test_compiled_networks_compute_the_same_and_go_on_bitwise(tmp_path: Path, to
 
 
 @pytest.mark.slow
+@COMPILING
 @TOYS
 def test_compiled_networks_share_a_batch_between_workers(ranks: Ranks, tmp_path: Path, toy: Toy) -> None:
     plain = with_ddp(toy(engine__precision="float32"))
@@ -159,6 +164,7 @@ def test_compiled_networks_share_a_batch_between_workers(ranks: Ranks, tmp_path:
 
 
 @pytest.mark.slow
+@COMPILING
 def test_other_shapes_change_no_compiled_number() -> None:
     """A validation with other batch sizes between two steps must not change the second."""
     config = toy_vit_config(engine__precision="float32", engine__compile=True)

@@ -12,7 +12,7 @@ from resight.cluster.errors import UserError
 from resight.cluster.session import Session
 from resight.trainers.retrieval.dbscan import dbscan, mmt_eps
 from resight.trainers.retrieval.jaccard import jaccard_graph
-from resight.trainers.retrieval.neighbours import Neighbours, neighbours
+from resight.trainers.retrieval.neighbours import TILE, Neighbours, neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, mean_block, mutual_block, reciprocal_rows, weight_block
 from resight.trainers.retrieval.reranking import RerankConfig, rerank
 from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
@@ -58,6 +58,25 @@ def test_neighbours_are_the_nearest_by_distance_and_index(count: int, dim: int, 
     np.testing.assert_array_equal(table.nearest, wanted.nearest)
     np.testing.assert_array_equal(table.distance, wanted.distance)
     np.testing.assert_array_equal(table.farthest, wanted.farthest)
+
+
+def test_neighbours_from_many_tiles() -> None:
+    """Ties abound, and a tile below the diagonal is one above it turned over."""
+    features = np.random.default_rng(0).integers(-2, 3, (2 * TILE + 100, 3)).astype(np.float32)
+    wanted = exact_table(features, 20)
+    for threads in (1, 3):
+        table = neighbours(features, 20, threads=threads)
+        np.testing.assert_array_equal(table.nearest, wanted.nearest)
+        np.testing.assert_array_equal(table.distance, wanted.distance)
+        np.testing.assert_array_equal(table.farthest, wanted.farthest)
+
+
+def test_nearly_equal_neighbours_are_told_apart() -> None:
+    """Distances one float32 apart, far from the origin: a product rounds by a thousand times as much."""
+    rng = np.random.default_rng(0)
+    features = (30 + 1e-4 * rng.standard_normal((40, 16))).astype(np.float32)
+    table = neighbours(features, 33)
+    np.testing.assert_array_equal(table.nearest, exact_table(features, 33).nearest)
 
 
 @pytest.mark.parametrize("variant", ["spcl", "mmt"])
@@ -181,9 +200,9 @@ def test_kernels_without_a_compiler() -> None:
     half = np.ascontiguousarray(table.nearest[:, : config.half])
     near = mutual_block.py_func(half, 0, 16)
     np.testing.assert_array_equal(near, mutual_block(half, 0, 16))
-    scale = np.ones(16, np.float32)
-    rows = weight_block.py_func(features, table.nearest, table.distance, near, scale, 0, 16)
-    again = weight_block(features, table.nearest, table.distance, near, scale, 0, 16)
+    scale, images = np.ones(16, np.float32), np.arange(16, dtype=np.int32)
+    rows = weight_block.py_func(features, images, table.nearest, table.distance, near, scale, 0, 16)
+    again = weight_block(features, images, table.nearest, table.distance, near, scale, 0, 16)
     np.testing.assert_array_equal(rows.column, again.column)
     np.testing.assert_allclose(rows.value, again.value, rtol=1e-6)
     averaged = mean_block.py_func(rows, np.ascontiguousarray(table.nearest[:, :2]), 0, 16)

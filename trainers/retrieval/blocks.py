@@ -11,9 +11,9 @@ equal ones may differ in the last bit by the pair's place in its block; a given 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -23,7 +23,7 @@ from threadpoolctl import ThreadpoolController
 
 from resight.cluster.errors import UserError
 
-__all__ = ["BLOCK_BYTES", "Distance", "FeatureRows", "GivenRows", "Rows", "feature_rows", "sweep"]
+__all__ = ["BLOCK_BYTES", "Distance", "FeatureRows", "GivenRows", "Rows", "feature_rows", "lanes", "sweep"]
 
 Distance = Literal["cosine", "squared_euclidean"]
 
@@ -124,17 +124,14 @@ def feature_rows(
     )
 
 
-def sweep(rows: Rows, threads: int | None, work: Callable[[np.ndarray, int], int]) -> int:
-    """Run `work(rows, first query)` over all rows, each exactly once.
+@contextmanager
+def lanes(threads: int | None) -> Generator[tuple[ThreadPoolExecutor, int]]:
+    """Give a pool of so many threads, and BLAS as many; None: as many as BLAS has been given.
 
-    Args:
-        rows: where they come from.
-        threads: how many to use for products and for `work`; None: as many as BLAS has been given. A number is set
-            for the BLAS of the whole process, and set back at the end.
-        work: releases the lock, writes results by query number, returns the first bad query or -1.
+    A number is set for the BLAS of the whole process, and set back at the end.
 
-    Returns:
-        The first bad query, or -1; rows after its block are not looked at.
+    Raises:
+        UserError: for less than one.
     """
     if threads is not None and threads < 1:
         raise UserError(f"threads is {threads}", cure="use at least one, or None for as many as BLAS has been given")
@@ -143,6 +140,21 @@ def sweep(rows: Rows, threads: int | None, work: Callable[[np.ndarray, int], int
     limit: AbstractContextManager[object] = nullcontext() if threads is None else blas.limit(limits=threads)
     count = given if threads is None else threads
     with limit, ThreadPoolExecutor(count) as pool:
+        yield pool, count
+
+
+def sweep(rows: Rows, threads: int | None, work: Callable[[np.ndarray, int], int]) -> int:
+    """Run `work(rows, first query)` over all rows, each exactly once.
+
+    Args:
+        rows: where they come from.
+        threads: how many to use for products and for `work`, see `lanes`.
+        work: releases the lock, writes results by query number, returns the first bad query or -1.
+
+    Returns:
+        The first bad query, or -1; rows after its block are not looked at.
+    """
+    with lanes(threads) as (pool, count):
         for first, block in rows.blocks():
             step = math.ceil(len(block) / count)
             starts = range(0, len(block), step)

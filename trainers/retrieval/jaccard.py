@@ -20,6 +20,7 @@ from numba import njit
 
 from resight.cluster.errors import UserError
 from resight.trainers.retrieval.inputs import check_count
+from resight.trainers.retrieval.locality import original_pairs, renumbered, walk
 from resight.trainers.retrieval.neighbours import Neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, reciprocal_rows
 from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
@@ -56,18 +57,20 @@ def jaccard_graph(
     _check(len(features), table, config, limit)
     features = np.ascontiguousarray(features, np.float32)
     finite = all(np.isfinite(features[at : at + 1024].sum(axis=1)).all() for at in range(0, len(features), 1024))
-    rows = reciprocal_rows(features, table, config, spread)
+    order = walk(np.ascontiguousarray(table.nearest))
+    rows = reciprocal_rows(features, renumbered(table, config.columns, order), config, spread, images=order)
     if not (finite and np.isfinite(rows.value).all()):
         raise UserError("a distance is NaN or infinite", cure="check the features: a diverged model gives NaN")
     least = 2 * (1 - limit) / (2 - limit)  # m of a pair at the limit
     blocks = row_blocks(len(features), spread.lanes, rounds=8)
     holders = np.bincount(rows.column, minlength=len(features))
-    order = np.empty(len(features), np.int64)  # one of all columns, without ties, or a pair could be missed
-    order[np.argsort(holders, kind="stable")] = np.arange(len(features))
-    rare = stacked(spread(rare_block, (rows, order, _LEFT_OUT * least), blocks))
+    rank = np.empty(len(features), np.int64)  # one order of all columns, without ties, or a pair could be missed
+    rank[np.argsort(holders, kind="stable")] = np.arange(len(features))
+    rare = stacked(spread(rare_block, (rows, rank, _LEFT_OUT * least), blocks))
     columns = transposed(rare, len(features))
     wanted = (1 - _LEFT_OUT) * least * (1 - _SLACK)
-    return stacked(spread(near_block, (rows, rare, columns, np.float32(limit), wanted), blocks))
+    pairs = stacked(spread(near_block, (rows, rare, columns, np.float32(limit), wanted), blocks))
+    return original_pairs(pairs, order)
 
 
 def _check(count: int, table: Neighbours, config: JaccardConfig, limit: float) -> None:
@@ -87,15 +90,15 @@ def _check(count: int, table: Neighbours, config: JaccardConfig, limit: float) -
 
 
 @njit(cache=True, nogil=True)
-def rare_block(rows: SparseRows, order: np.ndarray, most: float, first: int, stop: int) -> SparseRows:
-    """Return rows first to stop without their last columns in `order`, as many as have a sum below `most`."""
+def rare_block(rows: SparseRows, rank: np.ndarray, most: float, first: int, stop: int) -> SparseRows:
+    """Return rows first to stop without their last columns by `rank`, as many as have a sum below `most`."""
     start = np.zeros(stop - first + 1, np.int64)
     room = rows.start[stop] - rows.start[first]
     column, value = np.empty(room, np.int32), np.empty(room, np.float32)
     end = 0
     for i in range(first, stop):
         low, high = rows.start[i], rows.start[i + 1]
-        rising = np.argsort(order[rows.column[low:high]])
+        rising = np.argsort(rank[rows.column[low:high]])
         kept, total = high - low, 0.0
         while kept > 0:
             total += rows.value[low + rising[kept - 1]]

@@ -64,7 +64,12 @@ class JaccardConfig:
 
 
 def reciprocal_rows(
-    features: Float32[np.ndarray, "n d"], table: Neighbours, config: JaccardConfig, spread: Spread
+    features: Float32[np.ndarray, "n d"],
+    table: Neighbours,
+    config: JaccardConfig,
+    spread: Spread,
+    *,
+    images: Int32[np.ndarray, " n"] | None = None,
 ) -> SparseRows:
     """Return V, averaged over `k2` neighbours.
 
@@ -73,14 +78,16 @@ def reciprocal_rows(
         table: at least `config.columns` neighbours of each image.
         config: k1, k2 and variant.
         spread: how row blocks are spread.
+        images: (N,) the row of `features` of each image of the table; None: the same.
     """
+    images = np.arange(len(features), dtype=np.int32) if images is None else images
     blocks = row_blocks(len(table.nearest), spread.lanes)
     columns = np.ascontiguousarray(table.nearest[:, : config.columns])
     half = np.ascontiguousarray(columns[:, : config.half])
     near = np.concatenate(spread(mutual_block, (half,), blocks))
     scale = 1 / np.maximum(table.farthest, 1e-12) if config.variant == "mmt" else np.ones(len(columns), np.float32)
     known = np.ascontiguousarray(table.distance[:, : config.columns])
-    weights = stacked(spread(weight_block, (features, columns, known, near, scale.astype(np.float32)), blocks))
+    weights = stacked(spread(weight_block, (features, images, columns, known, near, scale.astype(np.float32)), blocks))
     if config.k2 == 1:
         return weights
     nearest = np.ascontiguousarray(table.nearest[:, : config.k2])
@@ -103,6 +110,7 @@ def mutual_block(columns: Int32[np.ndarray, "n h"], first: int, stop: int) -> In
 @njit(cache=True, nogil=True)
 def weight_block(
     features: Float32[np.ndarray, "n d"],
+    images: Int32[np.ndarray, " n"],
     columns: Int32[np.ndarray, "n k"],
     known: Float32[np.ndarray, "n k"],
     near: Int32[np.ndarray, "n h"],
@@ -123,10 +131,11 @@ def weight_block(
         begin = start[i - first]
         if begin + count > column.size:
             column, value = _longer(column, begin + count), _longer(value, begin + count)
-        total, end = 0.0, begin
+        own, total, end = images[i], 0.0, begin
         for at in range(count):
             other = members[at]
-            apart = distance[other] if in_table[other] == i else _squared_distance(features[i], features[other])
+            known_here = in_table[other] == i
+            apart = distance[other] if known_here else _squared_distance(features[own], features[images[other]])
             weight = np.exp(-apart * scale[i])
             column[end], value[end] = other, weight
             end += not (weight < _NOTHING)  # NaN stays, and is told
