@@ -69,25 +69,30 @@ def rank(query: "np.ndarray", gallery: "np.ndarray", *, k: int = 10) -> "tuple[n
     return ranked(query, gallery, k=k)
 
 
-def search(index: str | Path, features: "np.ndarray", *, k: int = 10) -> "list[list[Answer]]":
-    """Find the k nearest images of an index on disk, exactly.
+def search(
+    index: str | Path, features: "np.ndarray", *, k: int = 10, probes: int | None = None
+) -> "list[list[Answer]]":
+    """Find the k nearest images of an index on disk, exactly unless `probes` is given.
 
     Args:
         index: the folder that `resight index` made.
         features: (Q, D) float, of the model that made the index.
         k: how many; at most the images in the index.
+        probes: compare only the images in so many cells, those nearest to the query; 1 to the number of cells that
+            `resight index --cells` made. Near images in other cells are missed, and there may be fewer than k answers.
 
     Returns:
         For each query its answers, nearest first: `image` (key, pid, camid, dataset, position) and cosine `distance` in
         [0, 2]; equal distances are ordered by position.
 
     Raises:
-        UserError: when there is no index or it is damaged, and for features that do not fit it or are not finite.
+        UserError: when there is no index or it is damaged, for features that do not fit it or are not finite, and for
+            probes in an index without cells or out of range.
     """
     from resight.trainers.gallery.finding import answers_in
     from resight.trainers.gallery.index import open_index
 
-    return answers_in(open_index(index), features, k)
+    return answers_in(open_index(index), features, k, probes=probes)
 
 
 def evaluate(

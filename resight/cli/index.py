@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -16,17 +16,19 @@ __all__ = ["Index"]
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """Make an index of feature files that `resight search` looks into; add to one; check it; forget people.
+    """Make an index of feature files that `resight search` looks into; add to one; check it; forget people; make cells.
 
     Features of another model are refused, and so are images that are in the index already. Forgetting removes the
     vectors and rows of a person from the index's files; the pictures and feature files they came from are yours to
-    delete. Exit code 1 when a check finds damage.
+    delete. Cells are for a faster, approximate search (resight search --probes), and need resight[faiss] to be made.
+    Exit code 1 when a check finds damage.
 
     Examples:
       resight index market.parquet --out people
       resight index more.parquet --out people               # adds to it
       resight index --forget 17 market:23 --index people    # identities, of one data set where numbers are shared
       resight index --check --index people
+      resight index --cells auto --index people             # then: resight search --probes 8 ...
     """
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[FILE ...]")] = ()
@@ -34,7 +36,7 @@ class Index:
     out: Path | None = None
     """The index to make or to add to."""
     index: Path | None = None
-    """The index to check, or to forget people in."""
+    """The index to check, to forget people in, or to make cells in."""
     replace: bool = False
     """Put images that are in the index already in the place of the old ones."""
     forget: tuple[str, ...] = ()
@@ -43,22 +45,27 @@ class Index:
     """Images to remove, each KEY or DATASET:KEY, such as those that have no identity."""
     check: bool = False
     """Compare every byte with its checksum."""
+    cells: Literal["auto"] | int | None = None
+    """Put the vectors into so many cells, in place of those there are; auto: four times the root of their number."""
     json: bool = False
     """Print what was done as JSON."""
 
     def run(self) -> int:
         """Change or check, and report."""
         forgetting = bool(self.forget or self.forget_keys)
-        if bool(self.files) + forgetting + self.check != 1:
-            cure = "resight index FILE --out DIR, or --forget PID --index DIR, or --check --index DIR"
-            raise UserError("say one thing to do: add files, forget people, or check", where="resight index", cure=cure)
+        if bool(self.files) + forgetting + self.check + (self.cells is not None) != 1:
+            cure = "resight index FILE --out DIR; or with --index DIR: --forget PID, --check, or --cells auto"
+            problem = "say one thing to do: add files, forget people, check, or make cells"
+            raise UserError(problem, where="resight index", cure=cure)
         if self.files:
             return self._add(_folder(self.out, self.index, "--out"))
         if self.replace:
             cure = "leave it out, or name feature files"
             raise UserError("--replace is for adding files", where="--replace", cure=cure)
         path = _folder(self.index, self.out, "--index")
-        return self._forget(path) if forgetting else self._check(path)
+        if forgetting:
+            return self._forget(path)
+        return self._check(path) if self.check else self._cells(path)
 
     def _add(self, path: Path) -> int:
         from resight.cluster.words import counted
@@ -97,6 +104,20 @@ class Index:
         else:
             show("\n".join(wrong) if wrong else f"{path}: every file is as it was written")
         return 1 if wrong else 0
+
+    def _cells(self, path: Path) -> int:
+        from resight.cluster.words import counted
+        from resight.terminal import show, show_json
+        from resight.trainers.gallery.partition import make_cells
+
+        made = make_cells(path, self.cells if isinstance(self.cells, int) else None)
+        if self.json:
+            show_json({"index": str(path), **asdict(made)})
+        else:
+            empty = f", {made.empty:,} of them empty" if made.empty else ""
+            images = counted(made.images, "[image|images]")
+            show(f"{path}: {images} in {counted(made.cells, '[cell|cells]')}{empty}, at most {made.largest:,} in one")
+        return 0
 
 
 def _folder(wanted: Path | None, other: Path | None, option: str) -> Path:

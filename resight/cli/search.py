@@ -14,7 +14,7 @@ __all__ = ["Search"]
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Find the images of an index that are nearest to a picture, exactly, by cosine distance.
+    """Find the images of an index that are nearest to a picture, by cosine distance: exactly, unless you say --probes.
 
     A query is a picture, a folder of pictures, or DATA:KEY for an image of a data set; one that is in the index itself
     is not among its own answers. A match is a ranking, not an identification.
@@ -33,6 +33,8 @@ class Search:
     """The run whose model made the index, if it has moved since; its weights are compared."""
     top: int = 10
     """Answers a query."""
+    probes: int | None = None
+    """Look only into so many cells of the index, the nearest (see resight index --cells): faster, and may miss."""
     where: tuple[str, ...] = ()
     """Search only such images: camid=3, camid=1,2, pid!=7, dataset=NAME; all that are given must hold."""
     page: Path | None = None
@@ -44,11 +46,13 @@ class Search:
 
     def run(self) -> int:
         """Search and show."""
-        from resight.terminal import show, show_json
+        from resight.terminal import show, show_json, show_note
         from resight.trainers.gallery.finding import find
 
-        found = find(self.queries, self.index, run=self.run_folder, top=self.top, where=self.where)
+        found = find(self.queries, self.index, run=self.run_folder, top=self.top, where=self.where, probes=self.probes)
         page = None if self.page is None else self._page(found, self.page)
+        if found.probed is not None and not self.json:
+            show_note(str(found.probed))
         if self.json:
             show_json({**found.to_dict(), **({} if page is None else {"page": str(page)})})
         elif page is not None:

@@ -74,7 +74,7 @@ def _other_shape(folder: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a torn manifest": (_manifest("{"), "index.json is damaged"),
     "a list": (_manifest("[]"), "index.json is damaged"),
-    "a newer version": (_edit(format=2), "newer version"),
+    "a newer version": (_edit(format=3), "newer version"),
     "a path for a name": (_edit_segment(name="../../etc"), "no name of a segment"),
     "a name that moves the cursor": (_edit_segment(dataset="\x1b[2J"), "names its data"),
     "rows below zero": (_edit_segment(rows=-1), "rows is -1"),

@@ -1,29 +1,26 @@
 """Changing a gallery index: adding feature files, forgetting people.
 
-One change at a time, held by a lock on the folder that the system drops with its process. New segments are written
-first, the manifest is replaced, and then every file that it does not name is deleted, those of interrupted changes
-too. So whatever is killed when, the index is as before or as after, and after a change that was told to be done no
-file holds a vector or a row of anybody who was forgotten.
+One change at a time, and whatever is killed when, the index is as before or as after (`holding.py`). After a change
+that was told to be done no file holds a vector or a row of anybody who was forgotten, and no centroid is a mean of
+theirs.
 Source: design of this project. Trade-off: forgetting one image writes its whole segment again. What the file system or
 its snapshots keep of deleted blocks is beyond a program's reach.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from resight.cluster.errors import UserError
-from resight.cluster.refusal import writing
-from resight.cluster.scratch import sweep_scratch
-from resight.cluster.storage import Storage, open_storage
-from resight.datasets.cache_lock import locked
+from resight.cluster.storage import Storage
+from resight.trainers.gallery.cells import in_cells, publish_centroids, without
+from resight.trainers.gallery.holding import changing
 from resight.trainers.gallery.incoming import Incoming, parts, read_incoming
-from resight.trainers.gallery.index import open_manifest
-from resight.trainers.gallery.manifest import MANIFEST_KEY, Manifest, Segment, is_segment_key, read_manifest
+from resight.trainers.gallery.index import GalleryIndex, open_manifest
+from resight.trainers.gallery.manifest import MANIFEST_KEY, Manifest, Segment, read_manifest
 from resight.trainers.gallery.people import People
 from resight.trainers.gallery.segments import OpenSegment, check_segment, remaining, write_segment
 
@@ -79,15 +76,17 @@ def add_features(files: Sequence[Path], out: Path, *, replace_keys: bool = False
             finite or have no direction, keys that occur twice, and while another process changes the index.
     """
     incoming = read_incoming([path.expanduser().absolute() for path in files])
-    with _changing(out, make=True) as storage:
+    with changing(out, make=True) as storage:
         before = _manifest(storage, incoming)
-        opened = open_manifest(storage, before).segments
+        index = open_manifest(storage, before)
+        opened = index.segments
         new = {name: incoming.of(name) for name in {found.segment.dataset for found in opened}}
         stale = [_in(found, new[found.segment.dataset]) for found in opened]
         replaced = sum(int(mask.sum()) for mask in stale)
         if replaced and not replace_keys:
             raise _there_already(storage, opened, stale, replaced)
-        after = _append(storage, _rewrite(storage, before, opened, stale), incoming)
+        left, centroids = _rewrite(storage, index, stale)
+        after = _append(storage, left, incoming, centroids)
         storage.publish(after.to_json(), MANIFEST_KEY)
     return Added(images=incoming.images, replaced=replaced, junk=incoming.junk, rows=after.rows)
 
@@ -105,11 +104,11 @@ def forget(path: Path, people: People) -> Forgotten:
         UserError: when there is no index, it is damaged, somebody else changes it, or a number or key without a data
             set's name stands for images of several data sets.
     """
-    with _changing(path, make=False) as storage:
+    with changing(path, make=False) as storage:
         before = read_manifest(storage)
-        opened = open_manifest(storage, before).segments
-        found = people.find(opened)
-        after = _rewrite(storage, before, opened, found.masks)
+        index = open_manifest(storage, before)
+        found = people.find(index.segments)
+        after, _ = _rewrite(storage, index, found.masks)
         if after != before:
             storage.publish(after.to_json(), MANIFEST_KEY)
     return Forgotten(
@@ -119,55 +118,6 @@ def forget(path: Path, people: People) -> Forgotten:
         rows=after.rows,
         datasets=tuple(sorted({segment.dataset for segment in before.segments})),
     )
-
-
-@contextmanager
-def _changing(path: Path, *, make: bool) -> Generator[Storage]:
-    """Hold the index, and leave only what its manifest names, also when the change failed."""
-    folder = path.expanduser().absolute()
-    storage = open_storage(folder)
-    if make:
-        with writing("the index", folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(storage)
-    else:
-        read_manifest(storage)
-    with locked(folder, _busy(folder)):
-        try:
-            yield storage
-        finally:
-            _sweep(storage, folder)
-
-
-def _busy(folder: Path) -> Callable[[], None]:
-    def wait() -> None:
-        cure = "wait until it has ended, then start this one again"
-        raise UserError("another process is changing this index", where=str(folder), cure=cure)
-
-    return wait
-
-
-def _refuse_foreign(storage: Storage) -> None:
-    """Refuse to make an index among other files: what is not in it gets deleted, and they are somebody's."""
-    foreign = [] if storage.exists(MANIFEST_KEY) else [key for key in storage.list() if not is_segment_key(key)]
-    if foreign:
-        cure = "choose a folder that is empty or not there"
-        raise UserError(f"this folder holds other files, e.g. {foreign[0]!r}", where=storage.url, cure=cure)
-
-
-def _sweep(storage: Storage, folder: Path) -> None:
-    """Delete segments that the manifest does not name: old ones, and leftovers of killed changes; nothing else."""
-    there = storage.exists(MANIFEST_KEY)
-    named = {segment.name for segment in read_manifest(storage).segments} if there else set[str]()
-    for key in storage.list("segments/"):
-        if is_segment_key(key) and key.split("/")[1] not in named:
-            storage.delete(key)
-    for place in [folder, *folder.glob("segments/*")]:
-        for torn in place.glob(".tmp-*"):
-            torn.unlink(missing_ok=True)
-        if place != folder and place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
-    sweep_scratch()
 
 
 def _manifest(storage: Storage, incoming: Incoming) -> Manifest:
@@ -201,7 +151,9 @@ def _there_already(
     )
 
 
-def _append(storage: Storage, manifest: Manifest, incoming: Incoming) -> Manifest:
+def _append(
+    storage: Storage, manifest: Manifest, incoming: Incoming, centroids: Float32[np.ndarray, "cells d"] | None
+) -> Manifest:
     """Write a segment for each file; return the manifest with them, not yet published."""
     segments, number = list(manifest.segments), manifest.next
     for path, card in incoming.cards.items():
@@ -213,26 +165,35 @@ def _append(storage: Storage, manifest: Manifest, incoming: Incoming) -> Manifes
             data_sha256=card.data_sha256,
             files={},
         )
-        segments.append(write_segment(storage, parts(path), like=like, dim=card.model.dim))
+        segments.append(write_segment(storage, in_cells(parts(path), centroids), like=like, dim=card.model.dim))
         number += 1
     return replace(manifest, segments=tuple(segments), next=number)
 
 
 def _rewrite(
-    storage: Storage, manifest: Manifest, opened: Sequence[OpenSegment], gone: Sequence[Bool[np.ndarray, " _"]]
-) -> Manifest:
-    """Write again every segment that loses images; return the manifest without them, not yet published."""
+    storage: Storage, index: GalleryIndex, gone: Sequence[Bool[np.ndarray, " _"]]
+) -> tuple[Manifest, Float32[np.ndarray, "cells d"] | None]:
+    """Write again what loses images; return the manifest without them, not yet published, and the centroids."""
+    manifest, centroids = index.manifest, index.centroids
+    if not any(mask.any() for mask in gone):
+        return manifest, centroids
+    for found, mask in zip(index.segments, gone, strict=True):
+        if mask.any() and not mask.all():
+            _refuse_damage(storage, found.segment)
+    number, cells = manifest.next, manifest.cells
+    if cells is not None and centroids is not None:
+        centroids = without(centroids, index.segments, gone, index.path)
+        cells = None if centroids is None else publish_centroids(storage, centroids, number)
+        number += 1
     segments: list[Segment] = []
-    number = manifest.next
-    for found, mask in zip(opened, gone, strict=True):
+    for found, mask in zip(index.segments, gone, strict=True):
         if not mask.any():
             segments.append(found.segment)
         elif not mask.all():
-            _refuse_damage(storage, found.segment)
             like = replace(found.segment, name=f"{number:06d}", rows=int((~mask).sum()))
             segments.append(write_segment(storage, remaining(found, ~mask), like=like, dim=manifest.model.dim))
             number += 1
-    return replace(manifest, segments=tuple(segments), next=number)
+    return replace(manifest, segments=tuple(segments), next=number, cells=cells), centroids
 
 
 def _refuse_damage(storage: Storage, segment: Segment) -> None:

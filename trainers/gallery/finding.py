@@ -4,21 +4,24 @@ Source: design of this project. Trade-off: the model is loaded for every command
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Shaped
 
+from resight.cluster.words import counted
 from resight.trainers.gallery.index import GalleryImage, GalleryIndex, open_index
+from resight.trainers.gallery.nearest import Hits
+from resight.trainers.gallery.probing import centroids_to_probe
 from resight.trainers.gallery.provenance import find_model
 from resight.trainers.gallery.queries import Query, embed_queries, read_queries
 from resight.trainers.gallery.search import search
-from resight.trainers.gallery.where import Filter, everything, parse_filters
+from resight.trainers.gallery.where import parse_filters
 from resight.trainers.load import load_embedder
 
-__all__ = ["Answer", "Findings", "answers_in", "find"]
+__all__ = ["Answer", "Findings", "Probed", "answers_in", "find"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,37 @@ class Answer:
 
     image: GalleryImage
     distance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """How far a search by cells looked.
+
+    Attributes:
+        probes: cells looked into, of each query.
+        cells: that the index has.
+        compared: share of the index's images that a query was compared with, in [0, 1]; the mean over queries.
+        short: queries with fewer answers than were asked for, because the cells hold no more.
+    """
+
+    probes: int
+    cells: int
+    compared: float
+    short: int
+
+    @property
+    def approximate(self) -> bool:
+        """Whether there were cells that were not looked into."""
+        return self.probes < self.cells
+
+    def __str__(self) -> str:
+        """Return it in a sentence for people."""
+        text = (
+            f"{'approximate' if self.approximate else 'exact'}: {self.probes:,} of {self.cells:,} cells looked into, "
+            f"{100 * self.compared:.2g}% of the images compared"
+        )
+        fewer = counted(self.short, "[query has|queries have] fewer answers than were asked for: try more --probes")
+        return f"{text}; {fewer}" if self.short else text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +73,7 @@ class Findings:
         where: the filters that were set.
         queries: what was searched for.
         answers: for each query, nearest first.
+        probed: how far a search by cells looked; None when every image was compared.
     """
 
     index: GalleryIndex
@@ -46,6 +81,7 @@ class Findings:
     where: tuple[str, ...]
     queries: Sequence[Query]
     answers: Sequence[Sequence[Answer]]
+    probed: Probed | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -56,11 +92,24 @@ class Findings:
             }
             for query, answers in zip(self.queries, self.answers, strict=True)
         ]
-        return {"index": self.index.path, "images": len(self.index), "where": list(self.where), "found": found}
+        return {
+            "index": self.index.path,
+            "images": len(self.index),
+            "where": list(self.where),
+            "approximate": self.probed is not None and self.probed.approximate,
+            "probed": None if self.probed is None else asdict(self.probed),
+            "found": found,
+        }
 
 
 def find(
-    words: Sequence[str], path: Path, *, run: Path | None = None, top: int = 10, where: Sequence[str] = ()
+    words: Sequence[str],
+    path: Path,
+    *,
+    run: Path | None = None,
+    top: int = 10,
+    where: Sequence[str] = (),
+    probes: int | None = None,
 ) -> Findings:
     """Search an index for pictures.
 
@@ -70,29 +119,37 @@ def find(
         run: the run or checkpoint that made the index; None: the place the index names.
         top: answers a query.
         where: filters, as `parse_filters` takes them.
+        probes: as `search` takes it.
 
     Raises:
         UserError: as `open_index`, `find_model`, `read_queries`, `parse_filters` and `search`.
     """
     allowed, index = parse_filters(where), open_index(path)
+    if probes is not None:
+        centroids_to_probe(index, probes)
     checkpoint = find_model(index.manifest.model, run)
     queries = read_queries(words)
     features = embed_queries(load_embedder(checkpoint), queries)
     own = [-1 if query.dataset is None else index.position(query.dataset.name, query.key) for query in queries]
-    answers = answers_in(index, features, top, allowed=allowed, leave_out=np.array(own, np.int64))
-    return Findings(index=index, checkpoint=checkpoint, where=tuple(where), queries=queries, answers=answers)
+    hits = search(index, features, top, allowed=allowed, leave_out=np.array(own, np.int64), probes=probes)
+    return Findings(
+        index=index,
+        checkpoint=checkpoint,
+        where=tuple(where),
+        queries=queries,
+        answers=_answers(index, hits),
+        probed=None if probes is None else _probed(index, hits, probes),
+    )
 
 
 def answers_in(
-    index: GalleryIndex,
-    features: Shaped[np.ndarray, "q d"],
-    k: int,
-    *,
-    allowed: Filter = everything,
-    leave_out: Int64[np.ndarray, " q"] | None = None,
+    index: GalleryIndex, features: Shaped[np.ndarray, "q d"], k: int, *, probes: int | None = None
 ) -> list[list[Answer]]:
     """Search with features; as `search`, but with what is known of each image."""
-    hits = search(index, features, k, allowed=allowed, leave_out=leave_out)
+    return _answers(index, search(index, features, k, probes=probes))
+
+
+def _answers(index: GalleryIndex, hits: Hits) -> list[list[Answer]]:
     return [
         [
             Answer(image=index.image(position), distance=distance)
@@ -101,3 +158,12 @@ def answers_in(
         ]
         for positions, distances in zip(hits.positions.tolist(), hits.distances.tolist(), strict=True)
     ]
+
+
+def _probed(index: GalleryIndex, hits: Hits, probes: int) -> Probed:
+    return Probed(
+        probes=probes,
+        cells=0 if index.centroids is None else len(index.centroids),
+        compared=float(hits.compared.mean()) / len(index),
+        short=int((hits.positions[:, -1] < 0).sum()),
+    )

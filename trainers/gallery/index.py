@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from resight.cluster.errors import UserError
 from resight.cluster.storage import Storage, open_storage
+from resight.trainers.gallery.cells import check_centroids, open_centroids
 from resight.trainers.gallery.manifest import Manifest, read_manifest
 from resight.trainers.gallery.segments import OpenSegment, check_segment, open_segment
 
-__all__ = ["GalleryImage", "GalleryIndex", "check_index", "open_index", "open_manifest"]
+__all__ = ["GalleryImage", "GalleryIndex", "check_index", "check_manifest", "open_index", "open_manifest"]
 
 _TRIES: Final = 5
 
@@ -50,12 +51,20 @@ class GalleryIndex:
         path: its folder.
         manifest: what it says of itself.
         segments: opened, in order.
+        centroids: (N, D) of its cells, a row of zeros for an empty one; None for an index without cells.
     """
 
-    def __init__(self, path: str, manifest: Manifest, segments: Sequence[OpenSegment]) -> None:
+    def __init__(
+        self,
+        path: str,
+        manifest: Manifest,
+        segments: Sequence[OpenSegment],
+        centroids: Float32[np.ndarray, "cells d"] | None = None,
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self.segments = tuple(segments)
+        self.centroids = centroids
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -97,6 +106,16 @@ class GalleryIndex:
                     return start + int(found[0])
         return -1
 
+    def vectors_at(self, positions: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n d"]:
+        """Return a copy of the vectors at some positions, which ascend."""
+        cuts = np.searchsorted(positions, self.starts).tolist()
+        parts = [
+            opened.vectors[positions[first:last] - start]
+            for start, opened, first, last in zip(self.starts[:-1], self.segments, cuts, cuts[1:], strict=False)
+            if first < last
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     def _place(self, position: int) -> int:
         return int(np.searchsorted(self.starts, position, side="right")) - 1
 
@@ -119,9 +138,11 @@ def open_index(path: str | Path) -> GalleryIndex:
 
 
 def open_manifest(storage: Storage, manifest: Manifest) -> GalleryIndex:
-    """Open the segments of a manifest; as `open_segment`."""
-    opened = [open_segment(storage, segment, dim=manifest.model.dim) for segment in manifest.segments]
-    return GalleryIndex(storage.url, manifest, opened)
+    """Open what a manifest names; as `open_segment`."""
+    dim, cells = manifest.model.dim, manifest.cells
+    count = 0 if cells is None else cells.count
+    opened = [open_segment(storage, segment, dim=dim, cells=count) for segment in manifest.segments]
+    return GalleryIndex(storage.url, manifest, opened, None if cells is None else open_centroids(storage, cells, dim))
 
 
 def check_index(path: str | Path) -> list[str]:
@@ -131,8 +152,13 @@ def check_index(path: str | Path) -> list[str]:
         UserError: when there is no index, or its manifest is damaged.
     """
     storage = open_storage(path)
-    manifest = read_manifest(storage)
+    return check_manifest(storage, read_manifest(storage))
+
+
+def check_manifest(storage: Storage, manifest: Manifest) -> list[str]:
+    """Compare every byte of what a manifest names, and look at every vector; return what is wrong, in words."""
     wrong = [fault for segment in manifest.segments for fault in check_segment(storage, segment)]
+    wrong += [] if manifest.cells is None else check_centroids(storage, manifest.cells)
     if wrong:
         return wrong
     return [fault for opened in open_manifest(storage, manifest).segments for fault in _not_unit(opened)]

@@ -3,10 +3,13 @@
     index.json                 format, the network, the segments in order, each with its data set and its files' sha256
     segments/000001/vectors.npy   (n, D) float32, each of unit length
     segments/000001/rows.parquet  key, pid, camid of each vector
+    segments/000001/cells-000002.npy   (n,) int32, the cell of each vector; only in an index with cells
+    cells/000003/centroids.npy    (N, D) float32, the middle of each cell, of unit length or zeros for an empty cell
 
 A segment is never changed: adding publishes a new one, forgetting publishes what is left of one under a new name. The
 manifest is replaced last, in one step, so a reader sees the index before or after. What it does not name does not
-exist, and is removed by the next change. Everything read from it is checked, names too: an index may come by mail.
+exist, and is removed by the next change. An index without cells is of format 1, which older versions read; one with
+cells of format 2. Everything read from it is checked, names too: an index may come by mail.
 Source: design of this project; immutable segments under one manifest as in Lucene and Apache Iceberg.
 """
 
@@ -21,15 +24,30 @@ from resight.cluster.errors import UserError
 from resight.cluster.storage import Storage
 from resight.trainers.gallery.provenance import Model
 
-__all__ = ["MANIFEST_KEY", "ROWS", "VECTORS", "Manifest", "Segment", "is_segment_key", "read_manifest", "segment_key"]
+__all__ = [
+    "MANIFEST_KEY",
+    "ROWS",
+    "VECTORS",
+    "Cells",
+    "Manifest",
+    "Segment",
+    "cells_name",
+    "centroids_key",
+    "is_index_key",
+    "read_manifest",
+    "segment_key",
+]
 
 MANIFEST_KEY: Final = "index.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 VECTORS: Final = "vectors.npy"
 ROWS: Final = "rows.parquet"
+CENTROIDS: Final = "centroids.npy"
 
 _NAME: Final = re.compile(r"[0-9]{6,12}")
-_KEY: Final = re.compile(rf"segments/{_NAME.pattern}/({re.escape(VECTORS)}|{re.escape(ROWS)})")
+_CELLS: Final = re.compile(rf"cells-{_NAME.pattern}\.npy")
+_FILE: Final = rf"({re.escape(VECTORS)}|{re.escape(ROWS)}|{_CELLS.pattern})"
+_KEY: Final = re.compile(rf"segments/{_NAME.pattern}/{_FILE}|cells/{_NAME.pattern}/{re.escape(CENTROIDS)}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -53,6 +71,26 @@ class Segment:
     data_sha256: str
     files: Mapping[str, FileRecord]
 
+    @property
+    def cells(self) -> str | None:
+        """Name of the file of its vectors' cells; None in an index without cells."""
+        return next((name for name in self.files if _CELLS.fullmatch(name)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """The cells that an approximate search chooses among.
+
+    Attributes:
+        name: of the folder of their centroids.
+        count: how many.
+        file: the centroids' sha256 and size.
+    """
+
+    name: str
+    count: int
+    file: FileRecord
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -61,23 +99,32 @@ class Manifest:
     Attributes:
         model: the network that made all its vectors.
         segments: in order; an image's position counts through them.
-        next: number of the next segment: names are not used again.
-        format: version of the layout.
+        next: number of what is written next: names are not used again.
+        cells: of all its vectors; None for an index that is searched exactly only.
     """
 
     model: Model
     segments: tuple[Segment, ...] = ()
     next: int = 1
-    format: int = FORMAT
+    cells: Cells | None = None
 
     @property
     def rows(self) -> int:
         """Images in all."""
         return sum(segment.rows for segment in self.segments)
 
+    @property
+    def keys(self) -> set[str]:
+        """Storage keys of all files but its own."""
+        found = {segment_key(segment.name, file) for segment in self.segments for file in segment.files}
+        return found if self.cells is None else {*found, centroids_key(self.cells.name)}
+
     def to_json(self) -> bytes:
         """Return the manifest as it is published."""
-        return (json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+        values = {**asdict(self), "format": 1 if self.cells is None else FORMAT}
+        if self.cells is None:
+            del values["cells"]
+        return (json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def segment_key(name: str, file: str) -> str:
@@ -85,8 +132,18 @@ def segment_key(name: str, file: str) -> str:
     return f"segments/{name}/{file}"
 
 
-def is_segment_key(key: str) -> bool:
-    """Tell whether a storage key is that of a segment's file, named in the manifest or not."""
+def cells_name(number: int) -> str:
+    """Return the name of a segment's file of cells."""
+    return f"cells-{number:06d}.npy"
+
+
+def centroids_key(name: str) -> str:
+    """Return the storage key of some cells' centroids."""
+    return f"cells/{name}/{CENTROIDS}"
+
+
+def is_index_key(key: str) -> bool:
+    """Tell whether a storage key is that of an index's file, named in the manifest or not."""
     return _KEY.fullmatch(key) is not None
 
 
@@ -121,10 +178,24 @@ def _checked(values: Any) -> Manifest:
     names = [segment.name for segment in segments]
     if len(set(names)) != len(names):
         raise ValueError("a segment is named twice")
+    cells = None if values.get("cells") is None else _cells(values["cells"])
+    if any((segment.cells is None) != (cells is None) for segment in segments):
+        raise ValueError("some of it has cells, some has none")
     _require(values["next"], 1, "next")
-    if names and max(int(name) for name in names) >= values["next"]:
+    numbers = [*names, *([] if cells is None else [cells.name])]
+    if numbers and max(map(int, numbers)) >= values["next"]:
         raise ValueError("the number of the next segment is taken")
-    return Manifest(model=model, segments=segments, next=values["next"], format=values["format"])
+    return Manifest(model=model, segments=segments, next=values["next"], cells=cells)
+
+
+def _cells(entry: Any) -> Cells:
+    cells = Cells(name=entry["name"], count=entry["count"], file=FileRecord(**entry["file"]))
+    if not _NAME.fullmatch(cells.name):
+        raise ValueError(f"{cells.name!r} is no name of cells")
+    _require(cells.count, 1, "the number of cells")
+    _require(cells.file.size, 1, "the size of the centroids")
+    _require_sha256(cells.file.sha256, "the centroids")
+    return cells
 
 
 def _segment(entry: Any) -> Segment:
@@ -132,7 +203,7 @@ def _segment(entry: Any) -> Segment:
     segment = Segment(**entry)
     if not _NAME.fullmatch(segment.name):
         raise ValueError(f"{segment.name!r} is no name of a segment")
-    if set(segment.files) != {VECTORS, ROWS}:
+    if set(segment.files) - {segment.cells} != {VECTORS, ROWS}:
         raise ValueError(f"segment {segment.name} has the files {sorted(segment.files)}")
     _require(segment.rows, 1, "rows")
     for name, file in segment.files.items():

@@ -1,33 +1,29 @@
 """Writing, opening and checking one segment of a gallery index: vectors of unit length, mapped, and a row for each.
 
-Opening compares sizes, which costs nothing and finds what was torn; `check_segment` compares every byte. Arrays are
-read without pickle, and only of the one type and shape that the manifest promises.
+Opening compares sizes, which costs nothing and finds what was torn; `check_segment` compares every byte. In an index
+with cells each vector has the number of its cell, in a file of its own: new cells leave the vectors where they are.
 Source: design of this project. Trade-off: rows are read whole, about 60 bytes an image; vectors only as they are used.
 """
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
-from resight.cluster.commits import FileRecord
-from resight.cluster.errors import UserError
 from resight.cluster.scratch import scratch_folder
 from resight.cluster.storage import Storage
 from resight.datasets.records import Table
-from resight.trainers.gallery.manifest import ROWS, VECTORS, Segment, segment_key
+from resight.trainers.gallery.arrays import check_file, check_size, damaged, map_array, record
+from resight.trainers.gallery.manifest import ROWS, VECTORS, Segment, cells_name, segment_key
 
 __all__ = ["OpenSegment", "Part", "check_segment", "open_segment", "remaining", "write_segment"]
 
 BLOCK_ROWS: Final = 16384
 _SCHEMA: Final = pa.schema([("key", pa.string()), ("pid", pa.int64()), ("camid", pa.int64())])
-_CURE: Final = "copy the index again, or make it again from its feature files; `resight index --check` checks all of it"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,12 +35,14 @@ class Part:
         pid: (n,) identities.
         camid: (n,) cameras.
         vectors: (n, D), of unit length.
+        cells: (n,) the cell of each vector; None in an index without cells.
     """
 
     key: np.ndarray
     pid: Int64[np.ndarray, " n"]
     camid: Int64[np.ndarray, " n"]
     vectors: Float32[np.ndarray, "n d"]
+    cells: Int32[np.ndarray, " n"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +55,7 @@ class OpenSegment:
         pid: (n,) identities.
         camid: (n,) cameras.
         vectors: (n, D), read-only.
+        cells: (n,) the cell of each vector; None in an index without cells.
     """
 
     segment: Segment
@@ -64,6 +63,7 @@ class OpenSegment:
     pid: Int64[np.ndarray, " n"]
     camid: Int64[np.ndarray, " n"]
     vectors: Float32[np.ndarray, "n d"]
+    cells: Int32[np.ndarray, " n"] | None = None
 
 
 def write_segment(storage: Storage, parts: Iterable[Part], *, like: Segment, dim: int) -> Segment:
@@ -71,7 +71,7 @@ def write_segment(storage: Storage, parts: Iterable[Part], *, like: Segment, dim
 
     Args:
         storage: the index.
-        parts: its images; `like.rows` in all.
+        parts: its images; `like.rows` in all. All of them have cells, or none.
         like: its name, number of rows and data set.
         dim: length of a vector.
 
@@ -81,61 +81,55 @@ def write_segment(storage: Storage, parts: Iterable[Part], *, like: Segment, dim
     with scratch_folder() as scratch:
         vectors: Any = np.lib.format.open_memmap(scratch / VECTORS, "w+", np.float32, (like.rows, dim))
         tables: list[Table] = []
+        cells: list[np.ndarray] = []
         done = 0
         for part in parts:
             vectors[done : done + len(part.key)] = part.vectors
             done += len(part.key)
+            cells += [] if part.cells is None else [part.cells]
             columns = {"key": part.key.tolist(), "pid": part.pid, "camid": part.camid}
             tables.append(pa.table(columns, schema=_SCHEMA))
         assert done == like.rows, f"{done} rows were given, {like.rows} announced"
         vectors.flush()
         pq.write_table(pa.concat_tables(tables), scratch / ROWS, compression="zstd", write_page_checksum=True)
-        files = {name: _record(scratch / name) for name in (VECTORS, ROWS)}
+        names = [VECTORS, ROWS]
+        if cells:
+            names.append(cells_name(int(like.name)))
+            np.save(scratch / names[-1], np.concatenate(cells), allow_pickle=False)
+        files = {name: record(scratch / name) for name in names}
         for name in files:
             storage.publish_file(scratch / name, segment_key(like.name, name))
-    return Segment(
-        name=like.name,
-        rows=like.rows,
-        dataset=like.dataset,
-        data=like.data,
-        data_sha256=like.data_sha256,
-        files=files,
-    )
+    return replace(like, files=files)
 
 
-def open_segment(storage: Storage, segment: Segment, *, dim: int) -> OpenSegment:
+def open_segment(storage: Storage, segment: Segment, *, dim: int, cells: int) -> OpenSegment:
     """Open a segment for reading.
+
+    Args:
+        storage: the index.
+        segment: which.
+        dim: length of a vector.
+        cells: how many cells the index has; 0 for none.
 
     Raises:
         UserError: for a file that is missing, of another size, or not what the manifest promises.
         FileNotFoundError: when the files went while they were opened, as a change of the index does.
     """
     for name, file in segment.files.items():
-        found = storage.size(segment_key(segment.name, name))
-        if found != file.size:
-            raise _damaged(storage, segment, name, f"has {found:,} bytes in place of {file.size:,}")
-    vectors = _map(storage, segment, dim)
+        check_size(storage, segment_key(segment.name, name), file)
+    vectors = map_array(storage, segment_key(segment.name, VECTORS), np.float32, (segment.rows, dim))
     rows = _read_rows(storage, segment)
     key = np.empty(segment.rows, object)
     key[:] = rows.column("key").to_pylist()
     pid, camid = (np.from_dlpack(rows.column(name).combine_chunks()) for name in ("pid", "camid"))
-    return OpenSegment(segment=segment, key=key, pid=pid, camid=camid, vectors=vectors)
+    where = _cells_of(storage, segment, cells) if cells else None
+    return OpenSegment(segment=segment, key=key, pid=pid, camid=camid, vectors=vectors, cells=where)
 
 
 def check_segment(storage: Storage, segment: Segment) -> list[str]:
     """Compare a segment's files with their sha256; return what is wrong, in words."""
-    wrong: list[str] = []
-    for name, file in segment.files.items():
-        key = segment_key(segment.name, name)
-        if not storage.exists(key):
-            wrong.append(f"{key} is missing")
-            continue
-        digest = hashlib.sha256()
-        for piece in storage.chunks(key):
-            digest.update(piece)
-        if digest.hexdigest() != file.sha256:
-            wrong.append(f"{key} is not what was written")
-    return wrong
+    found = (check_file(storage, segment_key(segment.name, name), file) for name, file in segment.files.items())
+    return [fault for faults in found for fault in faults]
 
 
 def remaining(opened: OpenSegment, keep: Bool[np.ndarray, " n"]) -> Iterable[Part]:
@@ -148,19 +142,17 @@ def remaining(opened: OpenSegment, keep: Bool[np.ndarray, " n"]) -> Iterable[Par
                 pid=opened.pid[rows],
                 camid=opened.camid[rows],
                 vectors=np.ascontiguousarray(opened.vectors[rows]),
+                cells=None if opened.cells is None else opened.cells[rows],
             )
 
 
-def _map(storage: Storage, segment: Segment, dim: int) -> np.ndarray:
-    path = storage.local(segment_key(segment.name, VECTORS))
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise _damaged(storage, segment, VECTORS, f"is no array: {str(error).splitlines()[0]}") from error
-    kind = (getattr(vectors, "dtype", None), getattr(vectors, "shape", None))
-    if kind != (np.float32, (segment.rows, dim)) or not vectors.flags.c_contiguous:
-        raise _damaged(storage, segment, VECTORS, f"holds {kind[0]} {kind[1]}, not float32 {(segment.rows, dim)}")
-    return vectors
+def _cells_of(storage: Storage, segment: Segment, count: int) -> Int32[np.ndarray, " n"]:
+    assert segment.cells is not None, "the manifest was checked"
+    key = segment_key(segment.name, segment.cells)
+    cells = map_array(storage, key, np.int32, (segment.rows,))
+    if cells.min() < 0 or cells.max() >= count:
+        raise damaged(storage, key, f"names cells outside of the {count:,} that the index has")
+    return cells
 
 
 def _read_rows(storage: Storage, segment: Segment) -> Table:
@@ -173,18 +165,9 @@ def _read_rows(storage: Storage, segment: Segment) -> Table:
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise _damaged(storage, segment, ROWS, f"cannot be read: {str(error).splitlines()[0]}") from error
+        raise damaged(
+            storage, segment_key(segment.name, ROWS), f"cannot be read: {str(error).splitlines()[0]}"
+        ) from error
     if any(table.column(name).null_count for name in _SCHEMA.names):
-        raise _damaged(storage, segment, ROWS, "has rows without a value")
+        raise damaged(storage, segment_key(segment.name, ROWS), "has rows without a value")
     return table
-
-
-def _record(path: Path) -> FileRecord:
-    with path.open("rb") as file:
-        return FileRecord(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
-
-
-def _damaged(storage: Storage, segment: Segment, name: str, what: str) -> UserError:
-    return UserError(
-        f"a file of the index is damaged: {segment_key(segment.name, name)} {what}", where=storage.url, cure=_CURE
-    )

@@ -42,6 +42,7 @@ def write_search_page(findings: Findings, out: Path, *, data: Sequence[Path] = (
         ("numbers an image", str(manifest.model.dim)),
     ]
     facts += [("only", " and ".join(findings.where))] if findings.where else []
+    facts += [("search", str(findings.probed))] if findings.probed is not None else []
     page = fill(
         "search.html.j2",
         name=Path(findings.index.path).name,

@@ -1,0 +1,85 @@
+"""An approximate search: the nearest images among those of the cells whose centroids are nearest to the query.
+
+Cells are chosen as images are, exactly by (cosine distance, number), and every image in them is compared as the exact
+search compares it. So an answer has its true distance and the answers their true order, and looking into every cell is
+the exact search; what looking into fewer costs is that a near image in another cell is not found.
+Source: design of this project; the search of Jegou et al. 2011 (IVF), without its product quantisation. Trade-off: the
+vectors of a cell do not lie together in the file, so the first searches of a cold index read scattered pages.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from resight.cluster.errors import UserError
+from resight.trainers.gallery.index import GalleryIndex
+from resight.trainers.gallery.nearest import merge, no_hits
+from resight.trainers.gallery.where import Filter
+
+__all__ = ["candidates", "centroids_to_probe", "nearest_cells"]
+
+_ROWS = 16384  # vectors a product
+_QUERIES = 64
+
+
+def centroids_to_probe(index: GalleryIndex, probes: int) -> Float32[np.ndarray, "cells d"]:
+    """Return the centroids; UserError for an index without cells, and for 0 or more probes than it has cells."""
+    if index.centroids is None:
+        cure = "leave --probes out for an exact search, or make cells: resight index --cells auto --index DIR"
+        raise UserError("this index has no cells to look into", where=index.path, cure=cure)
+    if not 1 <= probes <= len(index.centroids):
+        raise UserError(
+            f"{probes} cells were to be looked into, and the index has {len(index.centroids):,}",
+            where=index.path,
+            cure=f"give 1 to {len(index.centroids)} (--probes), or leave it out for an exact search",
+        )
+    return index.centroids
+
+
+def nearest_cells(index: GalleryIndex, unit: Float64[np.ndarray, "q d"], probes: int) -> Int64[np.ndarray, "q p"]:
+    """Return the cells to look into for each query, nearest first; fewer than asked for when others are empty."""
+    every = centroids_to_probe(index, probes)
+    live = np.flatnonzero(every.any(axis=1))
+    centroids = np.ascontiguousarray(every[live])
+    best = no_hits(len(unit), min(probes, len(live)))
+    nobody = np.full(len(unit), -1, np.int64)
+    for first in range(0, len(unit), _QUERIES):
+        part = slice(first, first + _QUERIES)
+        finite = merge(unit[part], nobody[part], live, centroids, best.take(part))
+        assert finite, "the centroids were checked when they were opened"
+    return best.positions
+
+
+def candidates(
+    index: GalleryIndex, chosen: Int64[np.ndarray, "q p"], allowed: Filter
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (queries, positions, vectors) of cells that were chosen: queries that chose one, and images it holds."""
+    assert index.centroids is not None, "cells were chosen"
+    wanted = np.zeros(len(index.centroids), bool)
+    wanted[chosen] = True
+    positions, cells = _inside(index, wanted, allowed)
+    who = np.argsort(chosen, axis=None, kind="stable")
+    picks = chosen.reshape(-1)[who]
+    for cell in np.flatnonzero(wanted).tolist():
+        first, last = np.searchsorted(cells, [cell, cell + 1]).tolist()
+        queries = who[slice(*np.searchsorted(picks, [cell, cell + 1]).tolist())] // chosen.shape[1]
+        for at in range(first, last, _ROWS):
+            there = positions[at : min(at + _ROWS, last)]
+            vectors = index.vectors_at(there)
+            for start in range(0, len(queries), _QUERIES):
+                yield queries[start : start + _QUERIES], there, vectors
+
+
+def _inside(index: GalleryIndex, wanted: np.ndarray, allowed: Filter) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions and cells of the images in some cells that may be found, by (cell, position)."""
+    positions: list[np.ndarray] = []
+    cells: list[np.ndarray] = []
+    for start, opened in zip(index.starts[:-1].tolist(), index.segments, strict=True):
+        assert opened.cells is not None, "the manifest was checked"
+        rows = np.flatnonzero(wanted[opened.cells] & allowed(opened))
+        positions.append(start + rows)
+        cells.append(opened.cells[rows])
+    found, of = np.concatenate(positions), np.concatenate(cells)
+    order = np.argsort(of, kind="stable")
+    return found[order], of[order]
