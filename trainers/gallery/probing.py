@@ -8,6 +8,7 @@ vectors of a cell do not lie together in the file, so the first searches of a co
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -19,8 +20,9 @@ from resight.trainers.gallery.where import Filter
 
 __all__ = ["candidates", "centroids_to_probe", "nearest_cells"]
 
-_ROWS = 16384  # vectors a product
-_QUERIES = 64
+_ROWS: Final = 16384  # vectors a product
+_QUERIES: Final = 64
+_SHARED: Final = 2  # queries a cell, from which on a cell's vectors are gathered once for all of them
 
 
 def centroids_to_probe(index: GalleryIndex, probes: int) -> Float32[np.ndarray, "cells d"]:
@@ -54,21 +56,36 @@ def nearest_cells(index: GalleryIndex, unit: Float64[np.ndarray, "q d"], probes:
 def candidates(
     index: GalleryIndex, chosen: Int64[np.ndarray, "q p"], allowed: Filter
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield (queries, positions, vectors) of cells that were chosen: queries that chose one, and images it holds."""
+    """Yield (queries, positions, vectors): some queries, and images of cells that all of them have chosen.
+
+    Each query gets each image of its cells once. Where few queries share a cell, a query's cells are taken together.
+    """
     assert index.centroids is not None, "cells were chosen"
     wanted = np.zeros(len(index.centroids), bool)
     wanted[chosen] = True
     positions, cells = _inside(index, wanted, allowed)
-    who = np.argsort(chosen, axis=None, kind="stable")
-    picks = chosen.reshape(-1)[who]
-    for cell in np.flatnonzero(wanted).tolist():
-        first, last = np.searchsorted(cells, [cell, cell + 1]).tolist()
-        queries = who[slice(*np.searchsorted(picks, [cell, cell + 1]).tolist())] // chosen.shape[1]
-        for at in range(first, last, _ROWS):
-            there = positions[at : min(at + _ROWS, last)]
-            vectors = index.vectors_at(there)
-            for start in range(0, len(queries), _QUERIES):
-                yield queries[start : start + _QUERIES], there, vectors
+    starts = np.searchsorted(cells, np.arange(len(wanted) + 1))
+    shared = chosen.size > _SHARED * int(wanted.sum())
+    for queries, of in _by_cell(chosen) if shared else _by_query(chosen):
+        there = np.sort(np.concatenate([positions[starts[cell] : starts[cell + 1]] for cell in of]))
+        for at in range(0, len(there), _ROWS):
+            vectors = index.vectors_at(there[at : at + _ROWS])
+            for first in range(0, len(queries), _QUERIES):
+                yield queries[first : first + _QUERIES], there[at : at + _ROWS], vectors
+
+
+def _by_query(chosen: Int64[np.ndarray, "q p"]) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Yield each query with its cells."""
+    for query, cells in enumerate(chosen.tolist()):
+        yield np.array([query]), cells
+
+
+def _by_cell(chosen: Int64[np.ndarray, "q p"]) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Yield each cell with the queries that chose it."""
+    order = np.argsort(chosen, axis=None, kind="stable")
+    cells, starts = np.unique(chosen.reshape(-1)[order], return_index=True)
+    for cell, queries in zip(cells.tolist(), np.split(order // chosen.shape[1], starts[1:]), strict=True):
+        yield queries, [cell]
 
 
 def _inside(index: GalleryIndex, wanted: np.ndarray, allowed: Filter) -> tuple[np.ndarray, np.ndarray]:
