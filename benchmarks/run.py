@@ -23,6 +23,7 @@ CLAIMS = {
     "Pseudo labels, two threads": ["neighbourhoods.py", "--claim", "cores", "--images", "20000"],
     "Re-ranking": ["reranking.py"],
     "Pseudo labels over Ray workers": ["million.py", "--images", "50000", "--check"],
+    "Searching a gallery by cells": ["search.py"],
     "Planning identity batches": ["planning.py"],
     "Streaming from tars": ["streaming.py"],
     "Input pipeline": ["input_pipeline.py"],

@@ -31,7 +31,7 @@ from resight.trainers.gallery.partition import Partitioned, make_cells
 from resight.trainers.gallery.provenance import Model
 from resight.trainers.gallery.search import search
 
-PROBES, TOP, SINGLE = (1, 2, 4, 8, 16, 32, 64), 10, 20
+PROBES, TOP, SINGLE = (1, 2, 4, 8, 16, 32, 64, 128), 10, 20
 
 
 def indexed(folder: Path, vectors: np.ndarray) -> Path:

@@ -219,6 +219,40 @@ def test_the_page_without_data_says_so(home: Path, tmp_path: Path, capsys: pytes
     assert "holds other images now" in (tmp_path / "x.html").read_text()
 
 
+def test_a_search_by_cells_says_how_far_it_looked(
+    home: Path, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", f"{home}/a:query-0020-00", "--index", str(index), "--top", "28"]
+    exact = json.loads(told([*words, "--json"], capsys))
+    assert (exact["approximate"], exact["probed"]) == (False, None)
+    assert "28 images in 5 cells" in told(["index", "--cells", "5", "--index", str(index)], capsys)
+    made = json.loads(told(["index", "--cells", "auto", "--index", str(index), "--json"], capsys))
+    assert (made["images"], made["cells"]) == (28, 20)
+    assert json.loads(told([*words, "--json"], capsys)) == exact
+    every = json.loads(told([*words, "--probes", "20", "--json"], capsys))
+    assert every == {**exact, "probed": {"probes": 20, "cells": 20, "compared": 1, "short": 0}}
+    some = json.loads(told([*words, "--probes", "3", "--json"], capsys))
+    found = [image["key"] for image in some["found"][0]["results"]]
+    assert some["approximate"]
+    assert some["probed"]["short"] == 1
+    assert len(found) == round(28 * some["probed"]["compared"]) < 28
+    assert found == [image["key"] for image in exact["found"][0]["results"] if image["key"] in found]
+    told([*words, "--probes", "3", "--page", str(tmp_path / "x.html")], capsys)
+    for text in ((tmp_path / "x.html").read_text(), _noted([*words, "--probes", "3"], capsys)):
+        assert "approximate: 3 of 20 cells looked into" in " ".join(text.split())
+    model = resight.load(home / "run")
+    query = model.embed_dataset(open_dataset(home / "a"), np.array([0]))
+    near = resight.search(index, query, k=2)
+    assert resight.search(index, query, k=2, probes=20) == near
+    assert set(resight.search(index, query, k=28, probes=3)[0]) < set(resight.search(index, query, k=28)[0])
+
+
+def _noted(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert run(words) == 0
+    return capsys.readouterr().err
+
+
 def test_a_name_that_is_html_stays_a_name(home: Path, index: Path, tmp_path: Path) -> None:
     photo = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     photo.write_bytes(jpeg(1))
@@ -271,6 +305,12 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path, Path], list[str]], str]] = {
         lambda h, i, t: ["search", f"{h}/a:query-0020-00", "--index", str(i), "--where", "cam=1"],
         "did you mean 'camid'?",
     ),
+    "no cells": (
+        lambda h, i, t: ["search", f"{h}/a:query-0020-00", "--index", str(i), "--probes", "2"],
+        "no cells to look into",
+    ),
+    "cells of nothing": (lambda h, i, t: ["index", "--cells", "99", "--index", str(i)], "has 28 images"),
+    "cells and files": (lambda h, i, t: ["index", "x.parquet", "--cells", "9", "--out", str(i)], "one thing to do"),
     "nothing to do": (lambda h, i, t: ["index", "--index", str(i)], "say one thing to do"),
     "two things": (lambda h, i, t: ["index", "--check", "--forget", "1", "--index", str(i)], "say one thing to do"),
     "no out": (lambda h, i, t: ["index", str(h / "a.parquet")], "--out DIR"),

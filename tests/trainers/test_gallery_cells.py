@@ -283,7 +283,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a number taken": (_entry(lambda v: v["cells"].update(name="000099")), "is taken"),
     "cells below one": (_entry(lambda v: v["cells"].update(count=0)), "the number of cells is 0"),
     "no centroids": (_entry(lambda v: v.pop("cells")), "some of it has cells, some has none"),
-    "a text for cells": (_entry(lambda v: v.update(cells="all")), "index.json is damaged"),
+    "a text for their number": (_entry(lambda v: v["cells"].update(count="all")), "the number of cells is 'all'"),
     "no record": (_entry(lambda v: v["cells"].pop("file")), "index.json is damaged"),
     "torn centroids": (lambda p: os.truncate(next(p.glob(CENTROIDS)), 100), "centroids.npy has 100 bytes in place"),
     "torn cells": (lambda p: os.truncate(next(p.glob(CELLS)), 100), r"cells-\d+.npy has 100 bytes in place"),
