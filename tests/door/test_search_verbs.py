@@ -239,7 +239,8 @@ def test_a_search_by_cells_says_how_far_it_looked(
     assert found == [image["key"] for image in exact["found"][0]["results"] if image["key"] in found]
     told([*words, "--probes", "3", "--page", str(tmp_path / "x.html")], capsys)
     for text in ((tmp_path / "x.html").read_text(), _noted([*words, "--probes", "3"], capsys)):
-        assert "approximate: 3 of 20 cells looked into" in " ".join(text.split())
+        assert "approximate: 3 of 20 cells looked into" in text
+    assert "exact: 20 of 20 cells looked into, 100% of the images" in _noted([*words, "--probes", "20"], capsys)
     model = resight.load(home / "run")
     query = model.embed_dataset(open_dataset(home / "a"), np.array([0]))
     near = resight.search(index, query, k=2)
@@ -250,7 +251,7 @@ def test_a_search_by_cells_says_how_far_it_looked(
 def _noted(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     assert run(words) == 0
-    return capsys.readouterr().err
+    return " ".join(capsys.readouterr().err.split())
 
 
 def test_a_name_that_is_html_stays_a_name(home: Path, index: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 from resight.cluster.words import counted
 from resight.trainers.gallery.index import GalleryImage, GalleryIndex, open_index
 from resight.trainers.gallery.nearest import Hits
-from resight.trainers.gallery.probing import centroids_to_probe
+from resight.trainers.gallery.probing import check_probes
 from resight.trainers.gallery.provenance import find_model
 from resight.trainers.gallery.queries import Query, embed_queries, read_queries
 from resight.trainers.gallery.search import search
@@ -57,7 +57,7 @@ class Probed:
         """Return it in a sentence for people."""
         text = (
             f"{'approximate' if self.approximate else 'exact'}: {self.probes:,} of {self.cells:,} cells looked into, "
-            f"{100 * self.compared:.2g}% of the images compared"
+            f"{100 * self.compared:.3g}% of the images compared"
         )
         fewer = counted(self.short, "[query has|queries have] fewer answers than were asked for: try more --probes")
         return f"{text}; {fewer}" if self.short else text
@@ -126,7 +126,7 @@ def find(
     """
     allowed, index = parse_filters(where), open_index(path)
     if probes is not None:
-        centroids_to_probe(index, probes)
+        check_probes(index, probes)
     checkpoint = find_model(index.manifest.model, run)
     queries = read_queries(words)
     features = embed_queries(load_embedder(checkpoint), queries)

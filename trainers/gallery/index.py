@@ -79,6 +79,13 @@ class GalleryIndex:
         """Position of each segment's first image, and the number of all."""
         return np.cumsum([0, *(len(opened.key) for opened in self.segments)])
 
+    @cached_property
+    def live_cells(self) -> tuple[Int64[np.ndarray, " c"], Float32[np.ndarray, "c d"]]:
+        """Numbers and centroids of the cells that are not empty."""
+        assert self.centroids is not None, "who asks has looked"
+        live = np.flatnonzero(self.centroids.any(axis=1))
+        return live, np.ascontiguousarray(self.centroids[live])
+
     def segment_of(self, position: int) -> OpenSegment:
         """Return the segment that holds a position."""
         return self.segments[self._place(position)]

@@ -11,22 +11,22 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from resight.cluster.errors import UserError
 from resight.trainers.gallery.index import GalleryIndex
 from resight.trainers.gallery.nearest import merge, no_hits
 from resight.trainers.gallery.where import Filter
 
-__all__ = ["candidates", "centroids_to_probe", "nearest_cells"]
+__all__ = ["candidates", "check_probes", "nearest_cells"]
 
 _ROWS: Final = 16384  # vectors a product
 _QUERIES: Final = 64
 _SHARED: Final = 2  # queries a cell, from which on a cell's vectors are gathered once for all of them
 
 
-def centroids_to_probe(index: GalleryIndex, probes: int) -> Float32[np.ndarray, "cells d"]:
-    """Return the centroids; UserError for an index without cells, and for 0 or more probes than it has cells."""
+def check_probes(index: GalleryIndex, probes: int) -> None:
+    """Refuse an index without cells, and 0 or more probes than it has cells, with a UserError."""
     if index.centroids is None:
         cure = "leave --probes out for an exact search, or make cells: resight index --cells auto --index DIR"
         raise UserError("this index has no cells to look into", where=index.path, cure=cure)
@@ -36,14 +36,12 @@ def centroids_to_probe(index: GalleryIndex, probes: int) -> Float32[np.ndarray, 
             where=index.path,
             cure=f"give 1 to {len(index.centroids)} (--probes), or leave it out for an exact search",
         )
-    return index.centroids
 
 
 def nearest_cells(index: GalleryIndex, unit: Float64[np.ndarray, "q d"], probes: int) -> Int64[np.ndarray, "q p"]:
     """Return the cells to look into for each query, nearest first; fewer than asked for when others are empty."""
-    every = centroids_to_probe(index, probes)
-    live = np.flatnonzero(every.any(axis=1))
-    centroids = np.ascontiguousarray(every[live])
+    check_probes(index, probes)
+    live, centroids = index.live_cells
     best = no_hits(len(unit), min(probes, len(live)))
     nobody = np.full(len(unit), -1, np.int64)
     for first in range(0, len(unit), _QUERIES):

@@ -45,7 +45,7 @@ def search(
 
     Raises:
         UserError: for an empty index, queries of another length, not finite or all zeros, k out of range, a filter that
-            leaves nothing, vectors in the index that are damaged, and probes as `centroids_to_probe`.
+            leaves nothing, vectors in the index that are damaged, and probes as `check_probes`.
     """
     unit = _unit(index, np.asarray(query), k)
     own = np.full(len(unit), -1, np.int64) if leave_out is None else leave_out
