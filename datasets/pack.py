@@ -9,9 +9,11 @@ of exactly the same size is not noticed by a second run into the same folder; pa
 Source: design of this project.
 """
 
+import gc
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import chain, groupby
 from pathlib import Path
@@ -26,12 +28,12 @@ from resight.cluster.progress import Progress, silent
 from resight.cluster.storage import Storage, open_storage
 from resight.cluster.words import counted
 from resight.datasets.card import DatasetCard
-from resight.datasets.decode import MAX_PIXELS, Undecodable, check_picture, kind_of
+from resight.datasets.decode import MAX_PIXELS, Undecodable, check_picture
 from resight.datasets.publish import publish_dataset
 from resight.datasets.readers import READERS
 from resight.datasets.readers.pictures import Pictures
 from resight.datasets.readers.scan import Reader, Scan, Source
-from resight.datasets.records import Record, Sample
+from resight.datasets.records import Annotations, Record, Sample
 from resight.datasets.shards import MAX_BYTES, MAX_SAMPLES, SHARD_FORMAT, cut_shards, shard_files
 
 __all__ = ["PackConfig", "PackWork", "pack", "plan_units"]
@@ -65,6 +67,7 @@ _DEFAULT_FIELDS: Final[dict[str, Any]] = {
     field.name: field.default for field in fields(Record) if field.default is not MISSING
 }
 _IN_PROCESS: Final = InProcess(workers=1)
+_NOTHING: Final = Annotations()
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ class PackWork:
 
     def _sample(self, record: Record) -> Sample:
         data = self.pictures.read(record.origin)
-        check_picture(data, max_pixels=self.max_pixels)
-        return Sample(record=record, image=data, suffix=kind_of(data))
+        kind, height, width = check_picture(data, max_pixels=self.max_pixels)
+        return Sample(record=record, image=data, suffix=kind, annotations=_NOTHING, size=(height, width))
 
 
 def pack(
@@ -137,10 +140,11 @@ def pack(
         UserError: when the reader understands nothing, or too many images cannot be decoded.
     """
     reader = _reader(reader)
-    scan = reader.scan(Path(root).expanduser().absolute())
     storage = open_storage(out)
     name = config.name or reader.name
-    units = plan_units(scan, config)
+    with _uncollected():
+        scan = reader.scan(Path(root).expanduser().absolute())
+        units = plan_units(scan, config)
     home, work, made_by = scan.root, PackWork(scan.pictures, config.max_pixels), _made_by(reader, scan, config)
     images = len(scan.sources)
     del scan  # the units say all that is left to do; so many records would only slow the collection of garbage
@@ -148,6 +152,20 @@ def pack(
     _check_bad(result.commits, images, config.max_bad_share, home, storage)
     licence = config.licence or reader.about.terms
     return publish_dataset(storage, result, name=name, licence=licence, made_by=made_by)
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """Hold the collector of garbage: a listing makes millions of records and no garbage, and going through all of them
+    again and again took longer than making them.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def plan_units(scan: Scan, config: PackConfig = _DEFAULTS) -> list[Unit]:

@@ -109,12 +109,14 @@ class Sample:
         image: JPEG or PNG bytes, RGB.
         suffix: "jpg" or "png".
         annotations: what else is known.
+        size: (height, width) in pixels, of a maker that has checked the image; None: the header is read.
     """
 
     record: Record
     image: bytes
     suffix: Literal["jpg", "png"] = "jpg"
     annotations: Annotations = field(default_factory=Annotations)
+    size: tuple[int, int] | None = None
 
 
 INDEX_SCHEMA: Final = pa.schema(

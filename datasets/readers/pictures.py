@@ -18,6 +18,7 @@ from resight.datasets.decode import Undecodable
 
 __all__ = ["Bitmaps", "Files", "Pictures", "png"]
 
+_PIECE: Final = 1 << 16
 _SETTINGS: Final = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, 0]
 
 
@@ -45,13 +46,9 @@ class Files:
         """Return the file; plain system calls, since opening a Python file takes longer than reading a crop."""
         handle = os.open(f"{self.root}/{origin}", os.O_RDONLY)
         try:
-            size = os.fstat(handle).st_size
-            data = os.read(handle, size + 1)
-            while len(data) != size and (more := os.read(handle, size + 1)):
-                data += more
+            return b"".join(iter(lambda: os.read(handle, _PIECE), b""))
         finally:
             os.close(handle)
-        return data
 
 
 @dataclass(frozen=True)
