@@ -9,11 +9,9 @@ of exactly the same size is not noticed by a second run into the same folder; pa
 Source: design of this project.
 """
 
-import gc
 import json
 import math
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import chain, groupby
 from pathlib import Path
@@ -28,6 +26,7 @@ from resight.cluster.progress import Progress, silent
 from resight.cluster.storage import Storage, open_storage
 from resight.cluster.words import counted
 from resight.datasets.card import DatasetCard
+from resight.datasets.collector import uncollected
 from resight.datasets.decode import MAX_PIXELS, Undecodable, check_picture
 from resight.datasets.publish import publish_dataset
 from resight.datasets.readers import READERS
@@ -88,6 +87,7 @@ class PackWork:
         decoder = f"simplejpeg-{simplejpeg.__version__}/max_pixels-{self.max_pixels}"
         return f"pack-2/{self.pictures.form}/{SHARD_FORMAT}/{decoder}"
 
+    @uncollected()
     def __call__(self, unit: Unit, scratch: Path) -> Made:
         """Make a shard and its rows; a shard of which nothing is usable has no files."""
         bad: list[dict[str, str]] = []
@@ -140,32 +140,18 @@ def pack(
         UserError: when the reader understands nothing, or too many images cannot be decoded.
     """
     reader = _reader(reader)
-    storage = open_storage(out)
-    name = config.name or reader.name
-    with _uncollected():
+    with uncollected():
         scan = reader.scan(Path(root).expanduser().absolute())
+        storage = open_storage(out)
         units = plan_units(scan, config)
-    home, work, made_by = scan.root, PackWork(scan.pictures, config.max_pixels), _made_by(reader, scan, config)
-    images = len(scan.sources)
-    del scan  # the units say all that is left to do; so many records would only slow the collection of garbage
+        home, work, made_by = scan.root, PackWork(scan.pictures, config.max_pixels), _made_by(reader, scan, config)
+        images = len(scan.sources)
+        del scan  # the units say all that is left to do, and the collector need not go through so many records
+    name = config.name or reader.name
     result = run_pool(work, units, storage, backend=backend, progress=progress, task=f"pack {name}")
     _check_bad(result.commits, images, config.max_bad_share, home, storage)
     licence = config.licence or reader.about.terms
     return publish_dataset(storage, result, name=name, licence=licence, made_by=made_by)
-
-
-@contextmanager
-def _uncollected() -> Generator[None]:
-    """Hold the collector of garbage: a listing makes millions of records and no garbage, and going through all of them
-    again and again took longer than making them.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def plan_units(scan: Scan, config: PackConfig = _DEFAULTS) -> list[Unit]:
