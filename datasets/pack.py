@@ -91,8 +91,8 @@ class PackWork:
     def __call__(self, unit: Unit, scratch: Path) -> Made:
         """Make a shard and its rows; a shard of which nothing is usable has no files."""
         bad: list[dict[str, str]] = []
-        usual: Mapping[str, Any] = unit.spec["usual"]
-        samples = self._samples((Record(**{**usual, **fields}) for fields, _ in json.loads(unit.spec["files"])), bad)
+        usual: dict[str, Any] = dict(unit.spec["usual"])
+        samples = self._samples((Record.of(usual | fields) for fields, _ in json.loads(unit.spec["files"])), bad)
         first = next(samples, None)
         if first is None:
             return Made(files={}, facts={"samples": 0, "quarantined": bad})
