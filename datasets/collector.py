@@ -1,7 +1,7 @@
 """The collector of garbage, held where much is made and nothing is dropped in cycles.
 
 Python goes through every object it holds each time that their number has grown by a quarter: with the libraries
-imported that is 0.2 s, and listing and packing 20,000 crops set it off two or three times, a quarter of all they did.
+imported that is 0.2 s, and listing and packing 20,000 crops set it off twice, a fifth of all they did.
 Neither makes cycles, so nothing is left lying. Trade-off: other threads of the process are not collected meanwhile
 either; so hold it for a listing or a shard, never for a whole run.
 Source: CPython's `gc` module.

@@ -45,9 +45,9 @@ class Files:
         """Return the file; plain system calls, since opening a Python file takes longer than reading a crop."""
         handle = os.open(f"{self.root}/{origin}", os.O_RDONLY)
         try:
-            size = os.lseek(handle, 0, os.SEEK_END)  # fstat would fill in a dozen more numbers
-            data = os.pread(handle, size, 0)
-            while len(data) < size and (more := os.pread(handle, size - len(data), len(data))):
+            size = os.fstat(handle).st_size
+            data = os.read(handle, size + 1)
+            while len(data) != size and (more := os.read(handle, size + 1)):
                 data += more
         finally:
             os.close(handle)
