@@ -5,7 +5,8 @@ published model files, so the capsule body, a baked open body and a user's own f
 Trade-off: `.npz` read with `allow_pickle=False` only; official pickles are converted once, elsewhere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from jaxtyping import Float32, Int32, UInt8
 from resight.cluster.errors import UserError
 from resight.rendering.parts import PARENTS, VERTEX_NAMES, along_from_skeleton, parts_from_weights
 
-__all__ = ["Body", "load_body", "save_body"]
+__all__ = ["Body", "load_body", "save_body", "welded_faces"]
 
 NUM_JOINTS: Final = 24
 NUM_BETAS: Final = 10
@@ -36,6 +37,8 @@ class Body:
         face_part: (F,) part id of each face, 1..17 (`rendering.parts`).
         along: (V,) position along the limb in [0, 1], 0 proximal (`rendering.parts.LIMBS`).
         vertex_ids: vertex number of each of the 21 names in `rendering.parts.VERTEX_NAMES`.
+        seams: (D, 2) pairs (copy, original) of vertices at one place that belong to two limbs, as at a shoulder: they
+            differ in `along` only, and share one normal.
     """
 
     v_template: Float32[np.ndarray, "v 3"]
@@ -48,6 +51,7 @@ class Body:
     face_part: UInt8[np.ndarray, "f"]
     along: Float32[np.ndarray, "v"]
     vertex_ids: dict[str, int]
+    seams: Int32[np.ndarray, "d 2"] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
 
 _ARRAYS: Final = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
@@ -56,7 +60,7 @@ _ARRAYS: Final = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights
 def save_body(body: Body, path: str | Path) -> None:
     """Write `body` as a compressed `.npz` that `load_body` and loaders of SMPL arrays read without pickle."""
     names = np.array([body.vertex_ids[name] for name in VERTEX_NAMES], dtype=np.int64)
-    arrays = {name: getattr(body, name) for name in (*_ARRAYS, "face_part", "along")}
+    arrays = {name: getattr(body, name) for name in (*_ARRAYS, "face_part", "along", "seams")}
     np.savez_compressed(path, allow_pickle=False, vertex_ids=names, **arrays)
 
 
@@ -83,6 +87,16 @@ def load_body(path: str | Path) -> Body:
     return body
 
 
+@lru_cache(maxsize=8)
+def welded_faces(body: Body) -> Int32[np.ndarray, "f 3"]:
+    """Return the faces with every copy on a seam replaced by its original: the skin as one closed surface."""
+    if not len(body.seams):
+        return body.f
+    original = np.arange(len(body.v_template), dtype=np.int32)
+    original[body.seams[:, 0]] = body.seams[:, 1]
+    return original[body.f]
+
+
 def _from_arrays(arrays: dict[str, np.ndarray], where: str) -> Body:
     template = _floats(arrays["v_template"])
     weights, faces = _floats(arrays["weights"]), np.ascontiguousarray(arrays["f"], dtype=np.int32)
@@ -107,6 +121,7 @@ def _from_arrays(arrays: dict[str, np.ndarray], where: str) -> Body:
         face_part=parts_from_weights(weights, faces) if part is None else part.astype(np.uint8),
         along=along_from_skeleton(template, regressor @ template, weights) if along is None else _floats(along),
         vertex_ids={} if ids is None else dict(zip(VERTEX_NAMES, ids.tolist(), strict=True)),
+        seams=arrays.get("seams", np.zeros((0, 2))).astype(np.int32),
     )
 
 

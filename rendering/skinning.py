@@ -15,6 +15,7 @@ from torch import Tensor
 
 from resight.rendering.body import Body
 from resight.rendering.parts import PARENTS
+from resight.rendering.stance import in_stance
 
 __all__ = ["rest_vertices", "rotation_matrices", "skin", "skin_one"]
 
@@ -80,7 +81,13 @@ def _chain(
 
 
 def rest_vertices(body: Body, betas: Float[np.ndarray, "10"]) -> Float32[np.ndarray, "v 3"]:
-    """Shape the body without posing it: the coordinates that procedural textures are painted in."""
+    """Shape the body and put it in the common stance: the coordinates that procedural textures are painted in.
+
+    A body that rests in the stance, as the capsule body does, is not posed at all.
+    """
+    pose = in_stance(body)
+    if pose.any():
+        return skin_one(body, betas, pose, np.zeros(3))[0]
     return _shape(body.v_template, body.shapedirs, np.asarray(betas, np.float64)).astype(np.float32)
 
 
