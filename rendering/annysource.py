@@ -19,12 +19,13 @@ __all__ = ["Drawn", "draw_bodies"]
 _PHENOTYPES: Final[dict[str, tuple[float, float, float, float]]] = {
     "gender": (0.5, 0.24, 0.0, 1.0),
     "age": (0.76, 0.07, 0.667, 0.95),  # 2/3 is a young adult, 1 an old one
-    "muscle": (0.5, 0.20, 0.0, 1.0),
-    "weight": (0.68, 0.26, 0.0, 1.0),
+    "muscle": (0.5, 0.24, 0.0, 1.1),
+    "weight": (0.76, 0.34, 0.0, 1.5),
     "height": (0.385, 0.07, 0.1, 0.8),
     "proportions": (0.55, 0.20, 0.0, 1.0),
 }
-"""Mean, standard deviation and range of anny's dials. Normal rather than two-peaked genders: their principal components
+"""Mean, standard deviation and range of anny's dials; weight may leave the dial, which ends at slim for real
+populations. Normal rather than two-peaked genders: their principal components
 are then nearly normal themselves, and coefficients drawn from the standard normal stay within what was seen."""
 
 _LOCAL: Final = (
@@ -38,7 +39,7 @@ _LOCAL: Final = (
 )  # fmt: skip
 """Local changes that people differ by, the same on both sides."""
 
-_LOCAL_SPREAD: Final = 0.22
+_LOCAL_SPREAD: Final = 0.32
 """Standard deviation of the local changes; anny's dials go from -1 to 1."""
 
 
@@ -74,7 +75,7 @@ def draw_bodies(count: int, seed: int) -> Drawn:
         ModuleNotFoundError: the package `anny` is not installed.
     """
     anny, torch = importlib.import_module("anny"), importlib.import_module("torch")
-    model = anny.Anny(local_changes="default", phenotype_blendshapes="original")
+    model = anny.Anny(local_changes="default", phenotype_blendshapes="original", extrapolate_phenotypes=True)
     draws = np.random.default_rng(seed)
     dials = torch.tensor(_dials(draws, count, model.phenotype_labels))
     local = torch.tensor(_local(draws, count, model.local_change_labels))
@@ -109,7 +110,7 @@ def _dials(draws: np.random.Generator, count: int, labels: list[str]) -> Float[n
 def _local(draws: np.random.Generator, count: int, labels: list[str]) -> Float[np.ndarray, "s d"]:
     out = np.zeros((count, len(labels)))
     for name in _LOCAL:
-        value = np.clip(_LOCAL_SPREAD * draws.standard_normal(count), -0.6, 0.6)
+        value = np.clip(_LOCAL_SPREAD * draws.standard_normal(count), -0.9, 0.9)
         found = [column for column, label in enumerate(labels) if name in (label.removesuffix("-incr"), label[2:-5])]
         assert found, f"anny has no local change {name!r}"
         out[:, found] = value[:, None]

@@ -9,6 +9,7 @@ shape is linear: what ten components cannot say is lost (a few millimetres, see 
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from resight.rendering.body import Body, save_body
 from resight.rendering.collapse import mirror_of, thin
 from resight.rendering.finish import finished
 from resight.rendering.parts import JOINT_ID, JOINTS, PARENTS
+from resight.rendering.wordscale import word_scale
 
 __all__ = ["bake", "main", "principal_shapes"]
 
@@ -81,7 +83,9 @@ def bake(drawn: Drawn, *, target: int = VERTICES) -> Body:
     weights = np.stack([drawn.weights[:, [number[b] for b in owned]].sum(axis=1) for _, owned in _bones().values()], 1)
     rest, joints = drawn.rest - joints[:, :1], joints - joints[:, :1]  # the pelvis is the origin
     mean = rest.mean(axis=0)
-    mirror = mirror_of(mean)
+    mirror = mirror_of(mean, tolerance=1e-3)
+    rest = (rest + rest[:, mirror] * (-1.0, 1.0, 1.0)) / 2
+    mean = rest.mean(axis=0)
     eyes = joints[:, 0].mean(axis=0) + np.stack([_mean_head(drawn, number[f"eye.{side}"]) for side in "LR"])
     kept, faces = thin(
         mean,
@@ -107,7 +111,8 @@ def bake(drawn: Drawn, *, target: int = VERTICES) -> Body:
         along=np.zeros(len(kept), np.float32),
         vertex_ids={},
     )
-    return finished(seven)
+    whole = finished(seven)
+    return replace(whole, word_scale=word_scale(whole))
 
 
 def _mean_head(drawn: Drawn, bone: int) -> Float[np.ndarray, "3"]:
@@ -198,7 +203,8 @@ def main(arguments: Sequence[str]) -> int:
     """Bake the shipped body into the file that is named."""
     if len(arguments) != 1:
         raise SystemExit("usage: python -m resight.rendering.bake OUT.npz")
-    save_body(bake(draw_bodies(DRAWN, SEED)), Path(arguments[0]))
+    drawn = draw_bodies(DRAWN, SEED)
+    save_body(bake(drawn), Path(arguments[0]), about=f"baked from {drawn.package}; MakeHuman's assets, CC0-1.0")
     return 0
 
 
