@@ -26,9 +26,9 @@ def mirror_of(vertices: Float[np.ndarray, "v 3"], tolerance: float = 1e-4) -> In
     Raises:
         ValueError: some vertex has no partner within `tolerance` metres.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    distance, partner = cKDTree(vertices).query(vertices * np.array([-1.0, 1.0, 1.0]))
+    distance, partner = KDTree(vertices).query(vertices * np.array([-1.0, 1.0, 1.0]))
     if distance.max() > tolerance or not np.array_equal(partner[partner], np.arange(len(vertices))):
         raise ValueError(f"the mesh is not symmetric: a vertex is {distance.max():.2e} m from its mirror image")
     return partner

@@ -77,9 +77,7 @@ def _with_seams(body: Body, field: Fields, limb: np.ndarray) -> Body:
     )
 
 
-def _along(
-    body: Body, field: Fields, mine: np.ndarray, number: int, faces: np.ndarray, part: np.ndarray
-) -> np.ndarray:
+def _along(body: Body, field: Fields, mine: np.ndarray, number: int, faces: np.ndarray, part: np.ndarray) -> np.ndarray:
     place = along_of(field, mine, number)
     if number >= 3:
         feet = np.unique(faces[np.isin(part, [PART_ID["left_foot"], PART_ID["right_foot"]])])
@@ -116,5 +114,3 @@ def _with_hair(body: Body) -> Body:
         face_part=np.concatenate([body.face_part, np.full(len(shell.faces), PART_ID["hair"], np.uint8)]),
         along=np.concatenate([body.along, shell.along]).astype(np.float32),
     )
-
-

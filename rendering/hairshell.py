@@ -49,7 +49,7 @@ class Shell:
 
 def hair_shell(body: Body) -> Shell:
     """Fit the shell to the head of the mean shape in its rest pose."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     model = capsule_body()
     of_hair = model.f[model.face_part == PART_ID["hair"]]
@@ -59,7 +59,7 @@ def hair_shell(body: Body) -> Shell:
     at = _fitted(model.v_template[own].astype(np.float64), skin[head])
     at = _outside(at, skin, body.f)
     upper = np.flatnonzero(body.weights[:, [JOINT_ID[j] for j in ("head", "neck", "spine3")]].sum(axis=1) > 0.5)
-    distance, near = cKDTree(skin[upper]).query(at, k=_NEAREST)
+    distance, near = KDTree(skin[upper]).query(at, k=_NEAREST)
     share = 1 / (distance + 0.01)
     return Shell(
         at=at,

@@ -62,9 +62,7 @@ def _hand(at: np.ndarray, weights: np.ndarray, joints: dict[str, np.ndarray], si
     tip = wrist + reach.max() * forward
     centre = float(np.mean((at[far] - wrist) @ thumbwards))
     half = float(width.max() - abs(centre)) if width.max() > abs(centre) else float(width.max())
-    found = {
-        name: _nearest(at, far, tip + (centre + place * half) * thumbwards) for name, place in _FINGERS.items()
-    }
+    found = {name: _nearest(at, far, tip + (centre + place * half) * thumbwards) for name, place in _FINGERS.items()}
     return {"thumb": int(mine[(across + 0.3 * reach).argmax()]), **found}
 
 
@@ -86,6 +84,8 @@ def _foot(at: np.ndarray, weights: np.ndarray, side: str) -> dict[str, int]:
     length = float(np.ptp(at[low, 2]))
     return {
         "BigToe": int(low[(at[low, 2] - 0.5 * outwards).argmax()]),
-        "SmallToe": int(low[(at[low, 2] + 2.0 * outwards - np.maximum(at[low, 2].max() - 0.35 * length - at[low, 2], 0)).argmax()]),
+        "SmallToe": int(
+            low[(at[low, 2] + 2.0 * outwards - np.maximum(at[low, 2].max() - 0.35 * length - at[low, 2], 0)).argmax()]
+        ),
         "Heel": int(low[at[low, 2].argmin()]),
     }

@@ -224,9 +224,7 @@ def _silhouette(m: Mapping[str, float], levels: tuple[float, ...]) -> str:
     return "hourglass" if waist < hourglass else "rectangular"
 
 
-def shape_words(
-    measured: Mapping[str, float], scale: Mapping[str, tuple[float, ...]] | None = None
-) -> tuple[str, ...]:
+def shape_words(measured: Mapping[str, float], scale: Mapping[str, tuple[float, ...]] | None = None) -> tuple[str, ...]:
     """Describe a body by one word on each of the 16 axes, in the order of `AXES`.
 
     Args:

@@ -3,10 +3,11 @@
 What: `cut_faces` puts new vertices on the crossed edges. Why: a part that ends at whole triangles has a ragged neckline
 and ragged shoes; cut along the level line it ends where it should. Every array known at vertices is carried over
 linearly, so the new vertices are shaped and skinned as points of the old edges. Source: own; the cases are those of
-marching triangles (Hilton et al. 1996 name). Trade-off: skinning is not linear across an edge, so under strong bends a
+a contour through triangles, one corner or two on a side. Trade-off: skinning is not linear across an edge, so under strong bends a
 new vertex leaves its old edge by a fraction of a millimetre.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -79,9 +80,8 @@ def _snapped(faces: np.ndarray, above: np.ndarray) -> np.ndarray:
     return out
 
 
-def _split(corners: list[int], above: np.ndarray, crossing: object) -> list[tuple[int, int, int]]:
+def _split(corners: list[int], above: np.ndarray, crossing: Callable[[int, int], int]) -> list[tuple[int, int, int]]:
     """Cut one triangle that has corners on both sides."""
-    assert callable(crossing)
     signs = [int(np.sign(above[corner])) for corner in corners]
     if 0 in signs:
         turn = signs.index(0)

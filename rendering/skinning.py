@@ -83,11 +83,11 @@ def _chain(
 def rest_vertices(body: Body, betas: Float[np.ndarray, "10"]) -> Float32[np.ndarray, "v 3"]:
     """Shape the body and put it in the common stance: the coordinates that procedural textures are painted in.
 
-    A body that rests in the stance, as the capsule body does, is not posed at all.
+    The mean shape's pelvis is the origin. A body that rests in the stance, as the capsule body does, is not posed.
     """
     pose = in_stance(body)
     if pose.any():
-        return skin_one(body, betas, pose, np.zeros(3))[0]
+        return skin_one(body, betas, pose, -_mean_pelvis(body))[0]
     return _shape(body.v_template, body.shapedirs, np.asarray(betas, np.float64)).astype(np.float32)
 
 
@@ -97,22 +97,22 @@ def skin_one(
     pose: Float[np.ndarray, "24 3"],
     translation: Float[np.ndarray, "3"],
 ) -> tuple[Float32[np.ndarray, "v 3"], Float32[np.ndarray, "24 3"]]:
-    """Pose one body; agrees with `skin` to a few micrometres, and is the same on every machine.
-
-    Raises:
-        ValueError: the body has pose correctives, which only `skin` applies.
-    """
+    """Pose one body; agrees with `skin` to a few micrometres, and is the same on every machine."""
     sparse = _sparse(body)
-    if sparse.corrected:
-        raise ValueError("skin_one has no pose correctives; use skin")
     shaped = _shape(body.v_template, body.shapedirs, np.asarray(betas, np.float64))
     rest = _regress(sparse.rows, sparse.columns, sparse.values, shaped)
     turns = _rodrigues(np.asarray(pose, np.float64))
+    if sparse.corrected:
+        _correct(shaped, body.posedirs, (turns[1:] - np.eye(3)).ravel())
     vertices, joints = _pose(
         shaped, rest, turns, np.array(PARENTS), sparse.owners, sparse.shares, np.asarray(translation, np.float64)
     )
     grid = 2.0**20
     return (np.round(vertices * grid) / grid).astype(np.float32), (np.round(joints * grid) / grid).astype(np.float32)
+
+
+def _mean_pelvis(body: Body) -> np.ndarray:
+    return body.J_regressor[0].astype(np.float64) @ body.v_template.astype(np.float64)
 
 
 class _Sparse:
@@ -140,6 +140,15 @@ def _shape(template: np.ndarray, shapedirs: np.ndarray, betas: np.ndarray) -> np
             for k in range(betas.shape[0]):
                 shaped[vertex, axis] += shapedirs[vertex, axis, k] * betas[k]
     return shaped
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _correct(shaped: np.ndarray, posedirs: np.ndarray, bend: np.ndarray) -> None:
+    """Add the pose correctives in place; `bend` has the 207 entries of the joints' rotations less the identity."""
+    for vertex in range(shaped.shape[0]):
+        for axis in range(3):
+            for k in range(bend.shape[0]):
+                shaped[vertex, axis] += posedirs[vertex, axis, k] * bend[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -17,7 +17,7 @@ from jaxtyping import Float, Float32
 from resight.rendering.body import Body
 from resight.rendering.parts import JOINT_ID, PARENTS
 
-__all__ = ["STANCE", "fitted", "in_stance", "matrices", "rotation_vectors"]
+__all__ = ["STANCE", "fitted", "from_t_pose", "in_stance", "matrices", "rotation_vectors"]
 
 _ARM: Final = ((0.34200, -0.93970, 0.0), (0.30503, -0.94808, 0.09001))
 _LEG: Final = ((0.04046, -0.99886, 0.02529), (0.02994, -0.99790, -0.05738))
@@ -29,6 +29,14 @@ STANCE: Final[dict[str, tuple[str, tuple[float, float, float]]]] = {
     "elbow": ("wrist", _ARM[1]),
 }
 """joint of the left side -> (the joint its bone ends at, where that bone points); on the right side x is negated."""
+
+_T_POSE: Final[dict[str, tuple[float, float, float]]] = {
+    "hip": (0.09, -0.996, -0.01),
+    "knee": (-0.03, -0.993, -0.11),
+    "shoulder": (0.994, -0.06, -0.09),
+    "elbow": (0.998, 0.05, -0.03),
+}
+"""Where the limbs of SMPL's mean body point in its rest pose, rounded; the left side."""
 
 _PALM: Final = 0.5
 """Radians by which a hand may be turned about its forearm before it is turned back."""
@@ -88,8 +96,22 @@ def fitted(body: Body, pose: Float32[np.ndarray, "24 3"]) -> Float32[np.ndarray,
         Axis-angle rotations against the body's rest pose; `pose` itself when the body rests in the stance.
     """
     turns = _corrections(body)
-    if turns is None:
-        return pose
+    return pose if turns is None else _changed(pose, turns)
+
+
+def from_t_pose(pose: Float32[np.ndarray, "24 3"]) -> Float32[np.ndarray, "24 3"]:
+    """Return a pose that counts from SMPL's rest pose (`posefiles.read_poses`) as one that counts from the stance."""
+    turns = np.tile(np.eye(3), (24, 1, 1))
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        for joint, (_, direction) in STANCE.items():
+            spread, stance = (np.array(d) * (sign, 1.0, 1.0) for d in (_T_POSE[joint], direction))
+            turns[JOINT_ID[f"{side}_{joint}"]] = _shortest(stance, spread)
+        for joint in ("wrist", "hand"):
+            turns[JOINT_ID[f"{side}_{joint}"]] = turns[JOINT_ID[f"{side}_elbow"]]
+    return _changed(pose, turns)
+
+
+def _changed(pose: Float32[np.ndarray, "24 3"], turns: np.ndarray) -> Float32[np.ndarray, "24 3"]:
     local = matrices(pose)
     out = np.empty_like(local)
     for joint, parent in enumerate(PARENTS):
