@@ -5,7 +5,6 @@ published model files, so the capsule body, a baked open body and a user's own f
 Trade-off: `.npz` read with `allow_pickle=False` only; official pickles are converted once, elsewhere.
 """
 
-import zipfile
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from jaxtyping import Float32, Int32, UInt8
 
 from resight.cluster.errors import UserError
 from resight.rendering.parts import PARENTS, VERTEX_NAMES, along_from_skeleton, parts_from_weights
+from resight.rendering.plainfiles import read_arrays
 
 __all__ = ["Body", "load_body", "save_body", "welded_faces"]
 
@@ -84,15 +84,7 @@ def load_body(path: str | Path) -> Body:
     Raises:
         UserError: the file is missing, not an `.npz` of plain arrays, or its arrays do not fit together.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise UserError("there is no such body file", where=str(path), cure="give the path of a body .npz") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(
-            f"not a body file: {error}", where=str(path), cure="bring SMPL's own files in with: resight body convert"
-        ) from error
+    arrays = read_arrays(path, what="body file", cure="bring SMPL's own files in with: resight body convert")
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise UserError(f"the body lacks {', '.join(missing)}", where=str(path), cure="save SMPL's seven arrays")

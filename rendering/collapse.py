@@ -28,7 +28,8 @@ def mirror_of(vertices: Float[np.ndarray, "v 3"], tolerance: float = 1e-4) -> In
     """
     from scipy.spatial import KDTree
 
-    distance, partner = KDTree(vertices).query(vertices * np.array([-1.0, 1.0, 1.0]))
+    distance, nearest = KDTree(vertices).query(vertices * np.array([-1.0, 1.0, 1.0]))
+    partner = np.asarray(nearest, np.int64)
     if distance.max() > tolerance or not np.array_equal(partner[partner], np.arange(len(vertices))):
         raise ValueError(f"the mesh is not symmetric: a vertex is {distance.max():.2e} m from its mirror image")
     return partner

@@ -1,8 +1,8 @@
 """The 21 named vertices of any body, found by its shape: nose, eyes, ears, finger tips, toes, heels.
 
 Why: published bodies name them by number, and those numbers belong to one mesh; key points of the face and loaders
-of SMPL arrays want them for every mesh. Source: own; names as loaders of SMPL files have them. Trade-off: finger tips are
-spread evenly over the end of the hand, which serves any hand and is exact for none.
+of SMPL arrays want them for every mesh. Source: own; names as loaders of SMPL files have them. Trade-off: finger tips
+are spread evenly over the end of the hand, which serves any hand and is exact for none.
 """
 
 from typing import Final

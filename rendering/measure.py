@@ -62,7 +62,7 @@ THRESHOLDS: Final[dict[str, tuple[float, ...]]] = {
     "silhouette": (0.91, 1.42, 1.21, 0.79),
 }
 """Where one word gives way to the next; the quantity is that of `scores`. For the silhouette, where the quantities of
-`silhouette_scores` make a body apple-shaped (above), inverted-triangle (above), pear-shaped (below) and hourglass (below).
+`silhouette_scores` make a body apple-shaped (above), inverted-triangle (above), pear-shaped (below), hourglass (below).
 """
 
 

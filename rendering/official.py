@@ -19,6 +19,7 @@ from resight.cluster.errors import UserError
 from resight.rendering.body import NUM_BETAS, NUM_JOINTS, Body
 from resight.rendering.finish import finished
 from resight.rendering.parts import JOINT_ID, PARENTS
+from resight.rendering.plainfiles import read_arrays
 from resight.rendering.unpickling import read_pickle
 from resight.rendering.wordscale import word_scale
 
@@ -63,7 +64,11 @@ def read_official(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         UserError: the file is missing, damaged, no body model, or would have to be run to be read.
     """
-    found = _read_npz(path) if zipfile.is_zipfile(path) else read_pickle(path)
+    found: dict[str, Any] = (
+        {**read_arrays(path, what="body model", cure="give the .pkl of the model instead", only=_NAMES)}
+        if zipfile.is_zipfile(path)
+        else read_pickle(path)
+    )
     missing = [name for name in _NAMES if name not in found]
     if missing:
         raise UserError(
@@ -76,16 +81,6 @@ def read_official(path: str | Path) -> dict[str, np.ndarray]:
         if array.dtype.kind not in "fiu":
             raise UserError(f"{name} holds no numbers but {array.dtype}", where=str(path), cure="download it again")
     return arrays
-
-
-def _read_npz(path: str | Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in _NAMES if name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(
-            f"the arrays cannot be read: {error}", where=str(path), cure="give the .pkl of the model instead"
-        ) from error
 
 
 def family_of(arrays: dict[str, np.ndarray], where: str) -> str:
@@ -121,17 +116,21 @@ def family_of(arrays: dict[str, np.ndarray], where: str) -> str:
     return name
 
 
-def convert(path: str | Path) -> Body:
+def convert(path: str | Path, *, people: int = 300) -> Body:
     """Bring a user's file into the format of this project.
 
     Its vertices keep their numbers and positions; rims and hair are appended.
+
+    Args:
+        path: of the file.
+        people: how many shapes are measured for its scale of words.
 
     Raises:
         UserError: what `read_official` and `family_of` refuse.
     """
     arrays = read_official(path)
     body = finished(reduced(arrays, FAMILIES[family_of(arrays, str(path))]))
-    return replace(body, word_scale=word_scale(body))
+    return replace(body, word_scale=word_scale(body, people=people))
 
 
 def reduced(arrays: dict[str, np.ndarray], family: Family) -> Body:

@@ -6,17 +6,18 @@ to stand before a camera. Source: the names are those of AMASS (Mahmood et al. 2
 Trade-off: fingers and faces are left out; rotations count from SMPL's rest pose, arms straight out.
 """
 
-import zipfile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from resight.cluster.errors import UserError, did_you_mean
+from resight.cluster.errors import UserError
+from resight.rendering.plainfiles import read_arrays
 
 __all__ = ["read_poses"]
 
+_NAMES: Final = ("poses", "pose", "body_pose", "global_orient")
 _SIZES: Final = {72: "SMPL", 156: "SMPL-H", 165: "SMPL-X"}
 _BODY: Final = 66
 """Numbers of the 22 joints that all of them share."""
@@ -36,15 +37,11 @@ def read_poses(path: str | Path) -> Float32[np.ndarray, "n 24 3"]:
     else:
         name = next((name for name in ("poses", "pose") if name in arrays), None)
         if name is None:
-            raise UserError(
-                f"there are no poses among {', '.join(sorted(arrays)) or 'no arrays'}",
-                where=str(path),
-                cure=f"name the array poses. {did_you_mean('poses', arrays)}",
-            )
+            raise UserError("there are no poses in it", where=str(path), cure="name the array poses, (N, 72), radians")
         flat = arrays[name].reshape(len(arrays[name]) if arrays[name].ndim > 1 else 1, -1)
-    if flat.shape[1] not in _SIZES or not len(flat):
+    if flat.shape[1] not in _SIZES:
         known = ", ".join(f"{size} ({title})" for size, title in _SIZES.items())
-        raise UserError(f"a pose has {flat.shape[1]} numbers, {len(flat)} poses", where=str(path), cure=f"use {known}")
+        raise UserError(f"a pose has {flat.shape[1]} numbers", where=str(path), cure=f"use {known}")
     out = np.zeros((len(flat), 24, 3), np.float32)
     out.reshape(len(flat), -1)[:, :_BODY] = flat[:, :_BODY]
     if flat.shape[1] == 72:
@@ -54,14 +51,13 @@ def read_poses(path: str | Path) -> Float32[np.ndarray, "n 24 3"]:
 
 
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            wanted = [name for name in file.files if name in ("poses", "pose", "body_pose", "global_orient")]
-            return {name: file[name] for name in wanted} or dict.fromkeys(file.files, np.zeros(0))
-    except FileNotFoundError as error:
-        raise UserError("there is no such file", where=str(path), cure="give the path of an .npz of poses") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
-        raise UserError(f"not a file of poses: {error}", where=str(path), cure="save them with numpy.savez") from error
+    arrays = read_arrays(path, what="file of poses", cure="save them with numpy.savez", only=_NAMES)
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not array.size:
+            raise UserError(
+                f"{name} is {array.dtype} of {array.shape}", where=str(path), cure="save numbers, one pose a row"
+            )
+    return arrays
 
 
 def _joined(arrays: dict[str, np.ndarray], where: str) -> Float[np.ndarray, "n k"]:

@@ -2,9 +2,9 @@
 
 What: `cut_faces` puts new vertices on the crossed edges. Why: a part that ends at whole triangles has a ragged neckline
 and ragged shoes; cut along the level line it ends where it should. Every array known at vertices is carried over
-linearly, so the new vertices are shaped and skinned as points of the old edges. Source: own; the cases are those of
-a contour through triangles, one corner or two on a side. Trade-off: skinning is not linear across an edge, so under strong bends a
-new vertex leaves its old edge by a fraction of a millimetre.
+linearly, so the new vertices are shaped and skinned as points of the old edges. Source: own; a contour through
+triangles has two cases, one corner alone or one on the line. Trade-off: skinning is not linear across an edge, so under
+strong bends a new vertex leaves its old edge by a fraction of a millimetre.
 """
 
 from collections.abc import Callable
