@@ -174,7 +174,7 @@ def _regressor(
     weights: Float[np.ndarray, "v 24"],
     mirror: Int[np.ndarray, "v"],
     *,
-    candidates: int = 120,
+    candidates: int = 600,
 ) -> Float[np.ndarray, "24 v"]:
     """Fit every joint as a non-negative mean of vertices of the parts that meet there; rows are made symmetric."""
     from scipy.optimize import nnls

@@ -137,17 +137,17 @@ def matrices(vectors: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
 
 def rotation_vectors(rotations: Float[np.ndarray, "n 3 3"]) -> Float32[np.ndarray, "n 3"]:
     """Logarithm of rotations, by way of quaternions; half turns included."""
-    out = np.zeros((len(rotations), 3))
-    for number, r in enumerate(rotations):
-        w = np.sqrt(max(0.0, 1 + np.trace(r))) / 2
-        vector = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
-        if w > 1e-6:
-            vector = vector / (4 * w)
-        else:
-            axis = np.sqrt(np.maximum(0.0, (np.diag(r) + 1) / 2))
-            largest = int(axis.argmax())
-            vector = axis * np.where(np.arange(3) == largest, 1.0, np.sign(r[largest] + r[:, largest]))
-        length = float(np.sqrt(vector @ vector))
-        if length > 1e-12:
-            out[number] = vector / length * 2 * np.arctan2(length, w)
-    return out.astype(np.float32)
+    w = np.sqrt(np.maximum(0.0, 1 + np.trace(rotations, axis1=1, axis2=2))) / 2
+    skew = rotations - np.swapaxes(rotations, 1, 2)
+    vector = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=1) / np.maximum(4 * w, 4e-6)[:, None]
+    for number in np.flatnonzero(w <= 1e-6):
+        vector[number] = _half_turn(rotations[number])
+    length = np.sqrt(np.sum(vector**2, axis=1, keepdims=True))
+    angle = 2 * np.arctan2(length, w[:, None])
+    return np.where(length > 1e-12, vector / np.maximum(length, 1e-12) * angle, 0.0).astype(np.float32)
+
+
+def _half_turn(r: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
+    axis = np.sqrt(np.maximum(0.0, (np.diag(r) + 1) / 2))
+    largest = int(axis.argmax())
+    return axis * np.where(np.arange(3) == largest, 1.0, np.sign(r[largest] + r[:, largest]))
