@@ -112,7 +112,7 @@ def bake(drawn: Drawn, *, target: int = VERTICES) -> Body:
         vertex_ids={},
     )
     whole = finished(seven)
-    return replace(whole, word_scale=word_scale(whole))
+    return replace(whole, word_scale=word_scale(whole, people=300))
 
 
 def _mean_head(drawn: Drawn, bone: int) -> Float[np.ndarray, "3"]:

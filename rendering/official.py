@@ -116,7 +116,7 @@ def family_of(arrays: dict[str, np.ndarray], where: str) -> str:
     return name
 
 
-def convert(path: str | Path, *, people: int = 300) -> Body:
+def convert(path: str | Path, *, people: int = 150) -> Body:
     """Bring a user's file into the format of this project.
 
     Its vertices keep their numbers and positions; rims and hair are appended.

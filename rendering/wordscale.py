@@ -21,7 +21,7 @@ _SHARES: Final = {1: (0.5,), 2: (0.27, 0.71), 3: (0.1, 0.32, 0.78)}
 _MAX_BETA: Final = 2.5
 
 
-def word_scale(body: Body, *, people: int = 300, seed: int = 0) -> dict[str, tuple[float, ...]]:
+def word_scale(body: Body, *, people: int = 150, seed: int = 0) -> dict[str, tuple[float, ...]]:
     """Return the thresholds of every axis; the same for the same body on every machine (rounded to 0.1 %).
 
     Args:
