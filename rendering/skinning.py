@@ -103,7 +103,7 @@ def skin_one(
     rest = _regress(sparse.rows, sparse.columns, sparse.values, shaped)
     turns = _rodrigues(np.asarray(pose, np.float64))
     if sparse.corrected:
-        _correct(shaped, body.posedirs, (turns[1:] - np.eye(3)).ravel())
+        _correct(shaped.reshape(-1), sparse.correctives, (turns[1:] - np.eye(3)).ravel())
     vertices, joints = _pose(
         shaped, rest, turns, np.array(PARENTS), sparse.owners, sparse.shares, np.asarray(translation, np.float64)
     )
@@ -125,6 +125,8 @@ class _Sparse:
         self.rows, self.columns = np.nonzero(body.J_regressor)
         self.values = body.J_regressor[self.rows, self.columns].astype(np.float64)
         self.corrected = bool(body.posedirs.any())
+        moved = body.posedirs if self.corrected else body.posedirs[:0]
+        self.correctives = np.ascontiguousarray(moved.reshape(-1, body.posedirs.shape[2]).T)  # (207, 3 V)
 
 
 @lru_cache(maxsize=4)
@@ -143,12 +145,12 @@ def _shape(template: np.ndarray, shapedirs: np.ndarray, betas: np.ndarray) -> np
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _correct(shaped: np.ndarray, posedirs: np.ndarray, bend: np.ndarray) -> None:
+def _correct(flat: np.ndarray, correctives: np.ndarray, bend: np.ndarray) -> None:
     """Add the pose correctives in place; `bend` has the 207 entries of the joints' rotations less the identity."""
-    for vertex in range(shaped.shape[0]):
-        for axis in range(3):
-            for k in range(bend.shape[0]):
-                shaped[vertex, axis] += posedirs[vertex, axis, k] * bend[k]
+    for k in range(bend.shape[0]):
+        if bend[k] != 0.0:
+            for entry in range(flat.shape[0]):
+                flat[entry] += correctives[k, entry] * bend[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
