@@ -9,6 +9,7 @@ Trade-off: arrays of Python objects are refused, so a file that needs them has t
 
 import io
 import pickle
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,59 @@ import numpy as np
 from resight.cluster.errors import UserError
 
 __all__ = ["read_pickle"]
+
+
+class _Type:
+    """Stands in for a numpy type: a letter, a size and a byte order."""
+
+    __slots__ = ("code", "order")
+
+    def __init__(self, code: str, *_: object) -> None:
+        if not re.fullmatch(r"[fiub][1248]|[SU][0-9]{1,4}", code):
+            raise pickle.UnpicklingError(f"an array of type {code!r}")
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError("an array of unknown byte order")
+        self.order = state[1]
+
+    def read(self, raw: Any) -> np.ndarray:
+        """Return the numbers in `raw`, which old pickles hold as text."""
+        data = raw.encode("latin1") if isinstance(raw, str) else raw
+        if not isinstance(data, bytes):
+            raise pickle.UnpicklingError("an array of objects")
+        return np.frombuffer(data, np.dtype(self.order + self.code))
+
+
+class _Array:
+    """Stands in for a numpy array: numpy's own way of restoring one trusts the file with its memory."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = tuple(state)
+
+    def value(self) -> np.ndarray:
+        """Return the array."""
+        _, shape, kind, fortran, raw = self.state
+        if not isinstance(kind, _Type):
+            raise pickle.UnpicklingError("an array without a type")
+        return kind.read(raw).reshape(shape, order="F" if fortran else "C")
+
+
+def _array(kind: object, *_: object) -> _Array:
+    """Numpy makes an empty array first, and fills it from its state."""
+    if kind is not _Array:
+        raise pickle.UnpicklingError(f"an array of class {kind!r}")
+    return _Array()
+
+
+def _scalar(kind: _Type, raw: Any) -> Any:
+    return kind.read(raw)[0]
 
 
 class _Chumpy:
@@ -36,7 +90,7 @@ class _Chumpy:
             return np.asarray(_plain(self.state["x"]))
         if {"a", "idxs", "preferred_shape"} <= self.state.keys():
             source = np.asarray(_plain(self.state["a"])).ravel()
-            chosen = source[np.asarray(self.state["idxs"]).ravel().astype(np.int64)]
+            chosen = source[np.asarray(_plain(self.state["idxs"])).ravel().astype(np.int64)]
             return chosen.reshape(tuple(int(size) for size in self.state["preferred_shape"]))
         raise pickle.UnpicklingError(f"a chumpy array with {', '.join(sorted(map(str, self.state)))} is not known")
 
@@ -58,7 +112,9 @@ class _Sparse:
         if shape is None or not {"data", "indices", "indptr"} <= self.state.keys():
             raise pickle.UnpicklingError("a sparse matrix without shape, data, indices and indptr")
         rows, columns = (int(size) for size in shape)
-        data, indices, indptr = (np.asarray(self.state[name]) for name in ("data", "indices", "indptr"))
+        if rows * columns > _LARGEST:
+            raise pickle.UnpicklingError(f"a sparse matrix of {rows} x {columns}")
+        data, indices, indptr = (np.asarray(_plain(self.state[name])) for name in ("data", "indices", "indptr"))
         out = np.zeros((rows, columns))
         out[indices, np.repeat(np.arange(columns), np.diff(indptr))] = data
         return out
@@ -71,6 +127,11 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _empty() -> bytes:
+    """No bytes at all are written as a call of their class."""
+    return b""
+
+
 def _new(kind: type, base: type, state: None) -> object:
     """Python 2 makes objects of its own classes this way."""
     if kind not in (_Chumpy, _Sparse) or base is not object or state is not None:
@@ -78,15 +139,18 @@ def _new(kind: type, base: type, state: None) -> object:
     return kind()
 
 
-_CORES: Final = ("numpy.core", "numpy._core")
-_multiarray: Any = getattr(np, "_core").multiarray  # noqa: B009  (pickles of numpy name these functions)
+_LARGEST: Final = 500_000_000
+"""Entries of a matrix that is made dense."""
 
+_CORES: Final = ("numpy.core", "numpy._core")
 _KNOWN: Final[dict[tuple[str, str], Any]] = {
-    **{(f"{core}.multiarray", "_reconstruct"): _multiarray._reconstruct for core in _CORES},
-    **{(f"{core}.multiarray", "scalar"): _multiarray.scalar for core in _CORES},
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    **{(f"{core}.multiarray", "_reconstruct"): _array for core in _CORES},
+    **{(f"{core}.multiarray", "scalar"): _scalar for core in _CORES},
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _empty,
+    ("builtins", "bytes"): _empty,
     ("copy_reg", "_reconstructor"): _new,
     ("copyreg", "_reconstructor"): _new,
     ("__builtin__", "object"): object,
@@ -107,7 +171,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _plain(value: Any) -> Any:
-    return value.value() if isinstance(value, _Chumpy | _Sparse) else value
+    return value.value() if isinstance(value, _Array | _Chumpy | _Sparse) else value
 
 
 def read_pickle(path: str | Path) -> dict[str, Any]:
@@ -125,7 +189,16 @@ def read_pickle(path: str | Path) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise pickle.UnpicklingError(f"it holds a {type(found).__name__}, not a dictionary")
         values = {str(name): _plain(value) for name, value in found.items()}
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+    ) as error:
         raise UserError(
             f"the pickle was refused: {error}",
             where=str(path),
