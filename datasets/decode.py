@@ -92,24 +92,27 @@ def decode(data: Encoded, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, 
         raise Undecodable(f"JPEG: {error}") from error
 
 
-def check_picture(data: Encoded, *, max_pixels: int = MAX_PIXELS) -> None:
+def check_picture(data: Encoded, *, max_pixels: int = MAX_PIXELS) -> tuple[Literal["jpg", "png"], int, int]:
     """Raise Undecodable exactly when `decode` would, in two thirds of its time.
 
     All that can be wrong with a JPEG is found while its entropy-coded data are read. So they are read to the end, for
     all colours, but only one value of each 8 x 8 block of the luminance is worked out.
+
+    Returns:
+        Kind, height and width.
     """
-    if kind_of(data) == "png":
-        decode(data, max_pixels=max_pixels)
-        return
+    kind = kind_of(data)
+    if kind == "png":
+        return kind, *decode(data, max_pixels=max_pixels).shape[:2]
     height, width, space = _jpeg_header(data)
-    _limit(height, width, max_pixels)
     if space not in ("YCbCr", "Gray"):
-        decode(data, max_pixels=max_pixels)
-        return
+        return kind, *decode(data, max_pixels=max_pixels).shape[:2]
+    _limit(height, width, max_pixels)
     try:
         simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1)
     except ValueError as error:
         raise Undecodable(f"JPEG: {error}") from error
+    return kind, height, width
 
 
 def decode_plane(data: Encoded, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w"]:

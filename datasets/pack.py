@@ -26,12 +26,13 @@ from resight.cluster.progress import Progress, silent
 from resight.cluster.storage import Storage, open_storage
 from resight.cluster.words import counted
 from resight.datasets.card import DatasetCard
-from resight.datasets.decode import MAX_PIXELS, Undecodable, check_picture, kind_of
+from resight.datasets.collector import uncollected
+from resight.datasets.decode import MAX_PIXELS, Undecodable, check_picture
 from resight.datasets.publish import publish_dataset
 from resight.datasets.readers import READERS
 from resight.datasets.readers.pictures import Pictures
 from resight.datasets.readers.scan import Reader, Scan, Source
-from resight.datasets.records import Record, Sample
+from resight.datasets.records import Annotations, Record, Sample
 from resight.datasets.shards import MAX_BYTES, MAX_SAMPLES, SHARD_FORMAT, cut_shards, shard_files
 
 __all__ = ["PackConfig", "PackWork", "pack", "plan_units"]
@@ -65,6 +66,7 @@ _DEFAULT_FIELDS: Final[dict[str, Any]] = {
     field.name: field.default for field in fields(Record) if field.default is not MISSING
 }
 _IN_PROCESS: Final = InProcess(workers=1)
+_NOTHING: Final = Annotations()
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,12 @@ class PackWork:
         decoder = f"simplejpeg-{simplejpeg.__version__}/max_pixels-{self.max_pixels}"
         return f"pack-2/{self.pictures.form}/{SHARD_FORMAT}/{decoder}"
 
+    @uncollected()
     def __call__(self, unit: Unit, scratch: Path) -> Made:
         """Make a shard and its rows; a shard of which nothing is usable has no files."""
         bad: list[dict[str, str]] = []
-        usual: Mapping[str, Any] = unit.spec["usual"]
-        samples = self._samples((Record(**{**usual, **fields}) for fields, _ in json.loads(unit.spec["files"])), bad)
+        usual: dict[str, Any] = dict(unit.spec["usual"])
+        samples = self._samples((Record.of(usual | fields) for fields, _ in json.loads(unit.spec["files"])), bad)
         first = next(samples, None)
         if first is None:
             return Made(files={}, facts={"samples": 0, "quarantined": bad})
@@ -110,8 +113,8 @@ class PackWork:
 
     def _sample(self, record: Record) -> Sample:
         data = self.pictures.read(record.origin)
-        check_picture(data, max_pixels=self.max_pixels)
-        return Sample(record=record, image=data, suffix=kind_of(data))
+        kind, height, width = check_picture(data, max_pixels=self.max_pixels)
+        return Sample(record=record, image=data, suffix=kind, annotations=_NOTHING, size=(height, width))
 
 
 def pack(
@@ -137,13 +140,14 @@ def pack(
         UserError: when the reader understands nothing, or too many images cannot be decoded.
     """
     reader = _reader(reader)
-    scan = reader.scan(Path(root).expanduser().absolute())
-    storage = open_storage(out)
+    with uncollected():
+        scan = reader.scan(Path(root).expanduser().absolute())
+        storage = open_storage(out)
+        units = plan_units(scan, config)
+        home, work, made_by = scan.root, PackWork(scan.pictures, config.max_pixels), _made_by(reader, scan, config)
+        images = len(scan.sources)
+        del scan  # the units say all that is left to do, and the collector need not go through so many records
     name = config.name or reader.name
-    units = plan_units(scan, config)
-    home, work, made_by = scan.root, PackWork(scan.pictures, config.max_pixels), _made_by(reader, scan, config)
-    images = len(scan.sources)
-    del scan  # the units say all that is left to do; so many records would only slow the collection of garbage
     result = run_pool(work, units, storage, backend=backend, progress=progress, task=f"pack {name}")
     _check_bad(result.commits, images, config.max_bad_share, home, storage)
     licence = config.licence or reader.about.terms

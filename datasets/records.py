@@ -5,6 +5,7 @@ means unlabelled or junk; `pid` 0 is a distractor in Market-1501's sense only wh
 Source: design of this project; field names after Zheng et al. 2015 (Market-1501) and Qian et al. 2020 (LTCC, outfits).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -76,6 +77,13 @@ class Record:
     role: Role = "person"
     origin: str = ""
 
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> "Record":
+        """Return the record with these fields: all of them, by name, unchecked, in a third of the usual time."""
+        record = object.__new__(cls)
+        vars(record).update(known)
+        return record
+
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
@@ -109,12 +117,14 @@ class Sample:
         image: JPEG or PNG bytes, RGB.
         suffix: "jpg" or "png".
         annotations: what else is known.
+        size: (height, width) in pixels, of a maker that has checked the image; None: the header is read.
     """
 
     record: Record
     image: bytes
     suffix: Literal["jpg", "png"] = "jpg"
     annotations: Annotations = field(default_factory=Annotations)
+    size: tuple[int, int] | None = None
 
 
 INDEX_SCHEMA: Final = pa.schema(

@@ -5,7 +5,8 @@ published model files, so the capsule body, a baked open body and a user's own f
 Trade-off: `.npz` read with `allow_pickle=False` only; official pickles are converted once, elsewhere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,9 @@ from jaxtyping import Float32, Int32, UInt8
 
 from resight.cluster.errors import UserError
 from resight.rendering.parts import PARENTS, VERTEX_NAMES, along_from_skeleton, parts_from_weights
+from resight.rendering.plainfiles import read_arrays
 
-__all__ = ["Body", "load_body", "save_body"]
+__all__ = ["Body", "load_body", "save_body", "welded_faces"]
 
 NUM_JOINTS: Final = 24
 NUM_BETAS: Final = 10
@@ -36,6 +38,9 @@ class Body:
         face_part: (F,) part id of each face, 1..17 (`rendering.parts`).
         along: (V,) position along the limb in [0, 1], 0 proximal (`rendering.parts.LIMBS`).
         vertex_ids: vertex number of each of the 21 names in `rendering.parts.VERTEX_NAMES`.
+        seams: (D, 2) pairs (copy, original) of vertices at one place that belong to two limbs, as at a shoulder: they
+            differ in `along` only, and share one normal.
+        word_scale: thresholds of the words for its shape by axis (`rendering.measure`); empty for the capsule body's.
     """
 
     v_template: Float32[np.ndarray, "v 3"]
@@ -48,16 +53,29 @@ class Body:
     face_part: UInt8[np.ndarray, "f"]
     along: Float32[np.ndarray, "v"]
     vertex_ids: dict[str, int]
+    seams: Int32[np.ndarray, "d 2"] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    word_scale: dict[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
 
 _ARRAYS: Final = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+_WORDS: Final = "words "
+"""A body file has the thresholds of the words on an axis in an array of this name and the axis."""
 
 
-def save_body(body: Body, path: str | Path) -> None:
-    """Write `body` as a compressed `.npz` that `load_body` and loaders of SMPL arrays read without pickle."""
-    names = np.array([body.vertex_ids[name] for name in VERTEX_NAMES], dtype=np.int64)
-    arrays = {name: getattr(body, name) for name in (*_ARRAYS, "face_part", "along")}
-    np.savez_compressed(path, allow_pickle=False, vertex_ids=names, **arrays)
+def save_body(body: Body, path: str | Path, *, about: str = "") -> None:
+    """Write `body` as a compressed `.npz` that `load_body` and loaders of SMPL arrays read without pickle.
+
+    Args:
+        body: what to write.
+        path: of the file; numpy appends .npz where it is missing.
+        about: where the body comes from and under which licence; kept as the text `about`.
+    """
+    arrays = {name: getattr(body, name) for name in (*_ARRAYS, "face_part", "along", "seams")}
+    if body.vertex_ids:
+        arrays["vertex_ids"] = np.array([body.vertex_ids[name] for name in VERTEX_NAMES], dtype=np.int64)
+    for axis, levels in body.word_scale.items():
+        arrays[_WORDS + axis] = np.array(levels)
+    np.savez_compressed(path, allow_pickle=False, about=np.array(about), **arrays)
 
 
 def load_body(path: str | Path) -> Body:
@@ -66,21 +84,23 @@ def load_body(path: str | Path) -> Body:
     Raises:
         UserError: the file is missing, not an `.npz` of plain arrays, or its arrays do not fit together.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise UserError("there is no such body file", where=str(path), cure="give the path of a body .npz") from error
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"not a body file: {error}", where=str(path), cure="convert pickles to .npz with plain arrays first"
-        ) from error
+    arrays = read_arrays(path, what="body file", cure="bring SMPL's own files in with: resight body convert")
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise UserError(f"the body lacks {', '.join(missing)}", where=str(path), cure="save SMPL's seven arrays")
     body = _from_arrays(arrays, str(path))
     _check(body, str(path))
     return body
+
+
+@lru_cache(maxsize=8)
+def welded_faces(body: Body) -> Int32[np.ndarray, "f 3"]:
+    """Return the faces with every copy on a seam replaced by its original: the skin as one closed surface."""
+    if not len(body.seams):
+        return body.f
+    original = np.arange(len(body.v_template), dtype=np.int32)
+    original[body.seams[:, 0]] = body.seams[:, 1]
+    return original[body.f]
 
 
 def _from_arrays(arrays: dict[str, np.ndarray], where: str) -> Body:
@@ -107,6 +127,8 @@ def _from_arrays(arrays: dict[str, np.ndarray], where: str) -> Body:
         face_part=parts_from_weights(weights, faces) if part is None else part.astype(np.uint8),
         along=along_from_skeleton(template, regressor @ template, weights) if along is None else _floats(along),
         vertex_ids={} if ids is None else dict(zip(VERTEX_NAMES, ids.tolist(), strict=True)),
+        seams=arrays.get("seams", np.zeros((0, 2))).astype(np.int32),
+        word_scale={name.removeprefix(_WORDS): tuple(arrays[name].tolist()) for name in arrays if _WORDS in name},
     )
 
 
@@ -125,10 +147,14 @@ def _check(body: Body, where: str) -> None:
         "kintree_table": (2, NUM_JOINTS),
         "along": (count,),
         "face_part": (len(body.f),),
+        "seams": (len(body.seams), 2),
     }
     for name, expected in shapes.items():
         found = getattr(body, name).shape
         if found != expected:
             raise UserError(f"{name} has shape {found}, expected {expected}", where=where)
+    for name in ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "along"):
+        if not np.isfinite(getattr(body, name)).all():
+            raise UserError(f"{name} holds numbers that are not finite", where=where, cure="export the body again")
     if tuple(body.kintree_table[0].tolist()) != PARENTS:
         raise UserError("the joints are not SMPL's 24 with SMPL's parents", where=where)

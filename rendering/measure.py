@@ -1,10 +1,13 @@
-"""Lengths and girths of a body in metres, and the words people use for them.
+"""Lengths and girths of any body in metres, and the words people use for them.
+
+What: `measurements` measures a body in the common stance (`stance`), whatever pose it rests in, so that arms that are
+modelled spread out do not widen the shoulders; `shape_words` names 16 axes.
 
 Source: landmarks as in ISO 8559-1 (girths are convex hulls of slices, as a tape measures); the 16 axes of words follow
 the descriptors of Hill, Streuber et al. 2016 and of Myers et al. 2023 without the subjective ones. Words come from
 fixed thresholds on measurements, never from ratings.
-Trade-off: thresholds are rounded quantiles of bodies drawn from the standard normal shape space, so "average" means
-average for it; on other populations the words keep their order, not their shares.
+Trade-off: thresholds are quantiles of bodies drawn from the standard normal shape space of the body model (rounded ones
+of the capsule body are given here, others stand in a body's file, see `wordscale`), so "average" means average for it.
 """
 
 from collections.abc import Mapping
@@ -15,8 +18,10 @@ from jaxtyping import Float
 
 from resight.rendering.body import Body
 from resight.rendering.parts import JOINT_ID, PART_ID
+from resight.rendering.skinning import skin_one
+from resight.rendering.stance import in_stance
 
-__all__ = ["AXES", "measurements", "shape_words"]
+__all__ = ["AXES", "THRESHOLDS", "measurements", "scores", "shape_words", "silhouette_scores"]
 
 AXES: Final[dict[str, tuple[str, ...]]] = {
     "height": ("short", "average height", "tall"),
@@ -38,7 +43,7 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
 }
 """The 16 axes, each with its words from little to much; `silhouette` has no order."""
 
-_THRESHOLDS: Final[dict[str, tuple[float, ...]]] = {
+THRESHOLDS: Final[dict[str, tuple[float, ...]]] = {
     "height": (1.67, 1.76),
     "build": (1.38, 1.48, 1.64),
     "muscularity": (1.10, 1.23),
@@ -54,20 +59,29 @@ _THRESHOLDS: Final[dict[str, tuple[float, ...]]] = {
     "arm thickness": (0.164, 0.185),
     "neck": (0.053,),
     "frame": (0.77, 0.84),
+    "silhouette": (0.91, 1.42, 1.21, 0.79),
 }
-"""Where one word gives way to the next; the quantity is that of `_scores`."""
+"""Where one word gives way to the next; the quantity is that of `scores`. For the silhouette, where the quantities of
+`silhouette_scores` make a body apple-shaped (above), inverted-triangle (above), pear-shaped (below), hourglass (below).
+"""
 
 
 def measurements(body: Body, betas: Float[np.ndarray, "10"]) -> dict[str, float]:
-    """Measure the body in its rest pose, in metres.
+    """Measure the body in the common stance, in metres.
 
     Returns:
         height (without hair), leg_length (hip joint to floor), torso_length (pelvis to neck), arm_length (shoulder to
         wrist), neck_length, shoulder_width (over the arms), hip_width, chest_depth, belly_depth, and the girths
         chest, waist, belly, hips, thigh, calf, upper_arm, neck.
     """
-    shaped = body.v_template.astype(np.float64) + body.shapedirs.astype(np.float64) @ np.asarray(betas, np.float64)
-    joints = dict(zip(JOINT_ID, body.J_regressor.astype(np.float64) @ shaped, strict=True))
+    pose = in_stance(body)
+    if pose.any():
+        posed = skin_one(body, betas, pose, np.zeros(3))
+        shaped, places = posed[0].astype(np.float64), posed[1].astype(np.float64)
+    else:
+        shaped = body.v_template.astype(np.float64) + body.shapedirs.astype(np.float64) @ np.asarray(betas, np.float64)
+        places = body.J_regressor.astype(np.float64) @ shaped
+    joints = dict(zip(JOINT_ID, places, strict=True))
     return {**_lengths(body, shaped, joints), **_trunk(body, shaped, joints), **_limbs(body, shaped, joints)}
 
 
@@ -166,7 +180,7 @@ def _turns_right(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     return bool((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0)
 
 
-def _scores(m: Mapping[str, float]) -> dict[str, float]:
+def scores(m: Mapping[str, float]) -> dict[str, float]:
     """Return the quantity of each ordered axis: metres, or ratios to the height."""
     height = m["height"]
     return {
@@ -188,25 +202,35 @@ def _scores(m: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _silhouette(m: Mapping[str, float]) -> str:
+def silhouette_scores(m: Mapping[str, float]) -> tuple[float, float, float]:
+    """Return belly to the larger of chest and hips, shoulders to hips (widths), waist to hips (girths)."""
+    return (
+        m["belly_girth"] / max(m["chest_girth"], m["hip_girth"]),
+        m["shoulder_width"] / m["hip_width"],
+        m["waist_girth"] / m["hip_girth"],
+    )
+
+
+def _silhouette(m: Mapping[str, float], levels: tuple[float, ...]) -> str:
     """Compare shoulders, waist and hips; the first rule that holds names the shape."""
-    top = m["shoulder_width"] / m["hip_width"]
-    if m["belly_girth"] > 0.91 * max(m["chest_girth"], m["hip_girth"]):
+    apple, triangle, pear, hourglass = levels
+    belly, top, waist = silhouette_scores(m)
+    if belly > apple:
         return "apple-shaped"
-    if top > 1.42:
+    if top > triangle:
         return "inverted-triangle"
-    if top < 1.21:
+    if top < pear:
         return "pear-shaped"
-    return "hourglass" if m["waist_girth"] < 0.79 * m["hip_girth"] else "rectangular"
+    return "hourglass" if waist < hourglass else "rectangular"
 
 
-def shape_words(measured: Mapping[str, float]) -> tuple[str, ...]:
+def shape_words(measured: Mapping[str, float], scale: Mapping[str, tuple[float, ...]] | None = None) -> tuple[str, ...]:
     """Describe a body by one word on each of the 16 axes, in the order of `AXES`.
 
     Args:
         measured: what `measurements` returned.
+        scale: the body's thresholds (`Body.word_scale`); those of the capsule body when None or empty.
     """
-    words = {
-        axis: AXES[axis][int(np.searchsorted(_THRESHOLDS[axis], value))] for axis, value in _scores(measured).items()
-    }
-    return tuple({**words, "silhouette": _silhouette(measured)}[axis] for axis in AXES)
+    levels = scale or THRESHOLDS
+    words = {axis: AXES[axis][int(np.searchsorted(levels[axis], value))] for axis, value in scores(measured).items()}
+    return tuple({**words, "silhouette": _silhouette(measured, levels["silhouette"])}[axis] for axis in AXES)

@@ -25,6 +25,7 @@ from resight.rendering.scenes import Scene, backdrop, scene
 from resight.rendering.shading import Lights, render
 from resight.rendering.shots import Shot, shot, view
 from resight.rendering.skinning import rest_vertices, skin_one
+from resight.rendering.stance import fitted
 from resight.rendering.styles import develop, style
 from resight.rendering.world import ImageSpec
 
@@ -56,7 +57,7 @@ def picture(body: Body, seed: int, spec: ImageSpec) -> Picture:
     """Take one picture."""
     who, place = person(seed, spec.pid), scene(seed, spec.camera)
     moment = shot(seed, spec, place)
-    pose = _pose(who, moment)
+    pose = fitted(body, _pose(who, moment))
     vertices, joints = _stand(body, who, pose, moment)
     camera = whole_camera(place)
     box = crop_box(camera.project(vertices)[:, :2], spec.height, spec.width, fill=moment.fill, shift=moment.shift)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from resight.rendering.appearance import Appearance
-from resight.rendering.body import Body
+from resight.rendering.body import Body, welded_faces
 from resight.rendering.camera import Camera
 from resight.rendering.garments import face_modes, inflate, normals, standoffs
 from resight.rendering.rasteriser import project_vertices, rasterise
@@ -90,13 +90,14 @@ def render(
         raise ValueError(f"supersample is {supersample}, expected 1 to 4")
     faces, part, rest = body.f, body.face_part, np.asarray(rest, np.float64)
     worn, cloth = _worn(appearance), _cloth(body, appearance)
-    posed = inflate(np.asarray(vertices, np.float64), faces, cloth.standoff)
+    posed = inflate(np.asarray(vertices, np.float64), welded_faces(body), cloth.standoff)
+    posed[body.seams[:, 0]] = posed[body.seams[:, 1]]
     position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
     intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
     screen, inverse = project_vertices(posed, position, rotation, intrinsics)
     size = camera.height * supersample, camera.width * supersample
     seen, nearest, spans = rasterise(screen, inverse, faces, cloth.mode, cloth.along, cloth.cut, *size)
-    table = vertex_table(screen, inverse, normals(posed, faces), rest, _template_normals(body), cloth.along)
+    table = vertex_table(screen, inverse, _normals(body, posed), rest, _template_normals(body), cloth.along)
     frame = _empty(camera.height, camera.width)
     film = Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal)
     light = _light_table(lights, rotation)
@@ -107,7 +108,14 @@ def render(
 @lru_cache(maxsize=4)
 def _template_normals(body: Body) -> np.ndarray:
     """Which way the cloth of each vertex faces: it decides along which axis a pattern is painted."""
-    return normals(body.v_template.astype(np.float64), body.f)
+    return _normals(body, body.v_template.astype(np.float64))
+
+
+def _normals(body: Body, vertices: np.ndarray) -> np.ndarray:
+    """Normals of vertices; both copies on a seam have the whole skin's."""
+    out = normals(vertices, welded_faces(body))
+    out[body.seams[:, 0]] = out[body.seams[:, 1]]
+    return out
 
 
 class _Worn(NamedTuple):
@@ -142,6 +150,7 @@ class _Cloth(NamedTuple):
 def _cloth(body: Body, appearance: Appearance) -> _Cloth:
     worn, along = _worn(appearance), body.along.astype(np.float64)
     standoff = standoffs(body.f, body.face_part, along, worn.cut, worn.inflation, worn.flare)
+    np.maximum.at(standoff, body.seams[:, 1], standoff[body.seams[:, 0]])
     mode = face_modes(body.f, body.face_part, along, worn.looks, worn.cut)
     return _Cloth(along, standoff, mode, worn.cut[body.face_part])
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from resight.rendering.body import Body
 from resight.rendering.parts import PARENTS
+from resight.rendering.stance import in_stance
 
 __all__ = ["rest_vertices", "rotation_matrices", "skin", "skin_one"]
 
@@ -80,7 +81,13 @@ def _chain(
 
 
 def rest_vertices(body: Body, betas: Float[np.ndarray, "10"]) -> Float32[np.ndarray, "v 3"]:
-    """Shape the body without posing it: the coordinates that procedural textures are painted in."""
+    """Shape the body and put it in the common stance: the coordinates that procedural textures are painted in.
+
+    The mean shape's pelvis is the origin. A body that rests in the stance, as the capsule body does, is not posed.
+    """
+    pose = in_stance(body)
+    if pose.any():
+        return skin_one(body, betas, pose, -_mean_pelvis(body))[0]
     return _shape(body.v_template, body.shapedirs, np.asarray(betas, np.float64)).astype(np.float32)
 
 
@@ -90,22 +97,22 @@ def skin_one(
     pose: Float[np.ndarray, "24 3"],
     translation: Float[np.ndarray, "3"],
 ) -> tuple[Float32[np.ndarray, "v 3"], Float32[np.ndarray, "24 3"]]:
-    """Pose one body; agrees with `skin` to a few micrometres, and is the same on every machine.
-
-    Raises:
-        ValueError: the body has pose correctives, which only `skin` applies.
-    """
+    """Pose one body; agrees with `skin` to a few micrometres, and is the same on every machine."""
     sparse = _sparse(body)
-    if sparse.corrected:
-        raise ValueError("skin_one has no pose correctives; use skin")
     shaped = _shape(body.v_template, body.shapedirs, np.asarray(betas, np.float64))
     rest = _regress(sparse.rows, sparse.columns, sparse.values, shaped)
     turns = _rodrigues(np.asarray(pose, np.float64))
+    if sparse.corrected:
+        _correct(shaped.reshape(-1), sparse.correctives, (turns[1:] - np.eye(3)).ravel())
     vertices, joints = _pose(
         shaped, rest, turns, np.array(PARENTS), sparse.owners, sparse.shares, np.asarray(translation, np.float64)
     )
     grid = 2.0**20
     return (np.round(vertices * grid) / grid).astype(np.float32), (np.round(joints * grid) / grid).astype(np.float32)
+
+
+def _mean_pelvis(body: Body) -> np.ndarray:
+    return body.J_regressor[0].astype(np.float64) @ body.v_template.astype(np.float64)
 
 
 class _Sparse:
@@ -118,6 +125,8 @@ class _Sparse:
         self.rows, self.columns = np.nonzero(body.J_regressor)
         self.values = body.J_regressor[self.rows, self.columns].astype(np.float64)
         self.corrected = bool(body.posedirs.any())
+        moved = body.posedirs if self.corrected else body.posedirs[:0]
+        self.correctives = np.ascontiguousarray(moved.reshape(-1, body.posedirs.shape[2]).T)  # (207, 3 V)
 
 
 @lru_cache(maxsize=4)
@@ -133,6 +142,15 @@ def _shape(template: np.ndarray, shapedirs: np.ndarray, betas: np.ndarray) -> np
             for k in range(betas.shape[0]):
                 shaped[vertex, axis] += shapedirs[vertex, axis, k] * betas[k]
     return shaped
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _correct(flat: np.ndarray, correctives: np.ndarray, bend: np.ndarray) -> None:
+    """Add the pose correctives in place; `bend` has the 207 entries of the joints' rotations less the identity."""
+    for k in range(bend.shape[0]):
+        if bend[k] != 0.0:
+            for entry in range(flat.shape[0]):
+                flat[entry] += correctives[k, entry] * bend[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

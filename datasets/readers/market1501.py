@@ -80,7 +80,7 @@ class Market1501:
 
 
 def _crop(file: Named, split: Split) -> Crop:
-    return labelled(file, split)._replace(role=_ROLES.get(file.match["pid"], "person"))
+    return labelled(file, split, _ROLES.get(file.match["pid"], "person"))
 
 
 _TREE: Final = SplitFolders(

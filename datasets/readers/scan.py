@@ -117,13 +117,14 @@ def files_below(folder: Path, *, depth: int = 1) -> list[Found]:
 def _walk(folder: Path, prefix: str, depth: int) -> Iterator[Found]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in _LITTER:
+            name = entry.name
+            if name.startswith(".") or name.lower() in _LITTER:
                 continue
             if entry.is_dir():
                 if depth > 1:
-                    yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", depth - 1)
+                    yield from _walk(folder / name, f"{prefix}{name}/", depth - 1)
             elif entry.is_file():
-                yield Found(path=prefix + entry.name, size=entry.stat().st_size)
+                yield Found(prefix + name, entry.stat().st_size)
 
 
 def note_files(files: Sequence[Found], what: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Final
 from resight.datasets.readers.crops import Crop, key_in, sources_of
 from resight.datasets.readers.grammar import Named, find_home, match_names
 from resight.datasets.readers.scan import Scan, finish_scan
-from resight.datasets.records import Split
+from resight.datasets.records import Role, Split
 
 __all__ = ["MARKET_FOLDERS", "SplitFolders", "labelled"]
 
@@ -24,7 +24,7 @@ MARKET_FOLDERS: Final[Mapping[str, Split]] = {
 }
 
 
-def labelled(file: Named, split: Split) -> Crop:
+def labelled(file: Named, split: Split, role: Role = "person") -> Crop:
     """Return the crop that the grammar's groups say: pid, camera (from 1; `camid` is from 0), frame, maybe outfit."""
     said = file.match.groupdict()
     return Crop(
@@ -36,6 +36,7 @@ def labelled(file: Named, split: Split) -> Crop:
         camid=int(said["camera"]) - 1,
         outfit=said.get("outfit", ""),
         frame=int(said["frame"]),
+        role=role,
     )
 
 

@@ -25,6 +25,8 @@ __all__ = ["VERBS", "Verb", "parse", "run", "verb_class"]
 VERBS: Final = {
     "demo": ("demo", "Demo", "render people, train, judge on unseen people, write a report"),
     "render": ("render", "Render", "make people from a seed, with every label"),
+    "body convert": ("body", "Convert", "bring in an SMPL, SMPL-H or SMPL-X file of your own"),
+    "body show": ("body", "Show", "measure a body, draw it dressed in five poses"),
     "pack": ("pack", "Pack", "bring a data set into shards with an index"),
     "data list": ("data", "List", "the data sets that can be packed, with sizes, terms and citations"),
     "data check": ("data", "Check", "verify a data set and count what is in it"),

@@ -144,6 +144,19 @@ def test_headers_are_the_standard_librarys(key: str, size: int):
     assert shards._header(info.name, size) == info.tobuf(tarfile.USTAR_FORMAT)  # pyright: ignore[reportPrivateUsage]
 
 
+@settings(max_examples=100, deadline=None)
+@given(records)
+def test_the_json_of_a_record_is_the_encoders(record: Record):
+    made = shards._record_json(record)  # pyright: ignore[reportPrivateUsage]
+    assert made == json.dumps(vars(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    assert Record.of(vars(record)) == record
+
+
+def test_a_size_that_is_known_is_not_read_again(tmp_path: Path):
+    table = write_shard([sample_of("a", b"rubbish", size=(7, 5))], tmp_path / "x.tar", shard="s")
+    assert (table.column("height")[0].as_py(), table.column("width")[0].as_py()) == (7, 5)
+
+
 def test_tar_lists_and_extracts(tmp_path: Path):
     made = crops("train", ids=2, per_id=2, mask=PLANE)
     write_shard(made, tmp_path / "x.tar", shard="s")

@@ -321,7 +321,7 @@ ERRORS = [
         for words, value in (
             (("pack", "folder", "CROPS", "--out", "OUT", "--workers", "1"), "'rows/train-000000.parquet'"),
             (("train", "strong_baseline", "--data", "DATA", "--out", "OUT", *s.QUICK), "the lease"),
-            (("evaluate", "RUN", "--data", "DATA", "--quiet"), "'crops/0012_c1_0.jpg'"),
+            (("evaluate", "RUN", "--data", "DATA", "--quiet"), "'crops/0014_c2_1.jpg'"),
             (("report", "RUN"), "'report.html'"),
             (("data", "sheet", "DATA", "--out", "OUT", "--per-id", "2"), "'new'"),
         )

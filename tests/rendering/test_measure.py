@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from resight.rendering.bodies import find_body
 from resight.rendering.body import Body
 from resight.rendering.capsule import capsule_body
-from resight.rendering.measure import AXES, measurements, shape_words
+from resight.rendering.measure import AXES, THRESHOLDS, measurements, shape_words
+from resight.rendering.wordscale import word_scale
 
 COMPONENTS = ("size", "girth", "shoulders", "hips", "legs", "torso", "arms", "belly", "chest", "limbs")
 
@@ -115,3 +117,43 @@ def test_measuring_needs_a_body_that_the_planes_meet(body: Body) -> None:
 
     with pytest.raises(ValueError, match="misses the body"):
         measurements(replace(body, face_part=np.ones_like(body.face_part)), np.zeros(10))
+
+
+def test_lengths_of_the_capsule_body_are_those_of_its_tables(mean: dict[str, float]) -> None:
+    """Closed form: bones are given by their lengths, the skull by its ends, joints by their heights."""
+    upper = 0.285 * np.linalg.norm([0.3420, -0.9397, 0.0])
+    lower = 0.255 * np.linalg.norm([0.3050, -0.9480, 0.0900])
+    assert mean["arm_length"] == pytest.approx(upper + lower, abs=2e-6)
+    assert mean["neck_length"] == pytest.approx(np.hypot(1.520 - 1.430, 0.022 - 0.006), abs=2e-3)
+    assert mean["height"] == pytest.approx(1.718, abs=3e-3)
+    assert mean["leg_length"] == pytest.approx(0.880, abs=3e-3)
+
+
+def test_a_body_that_rests_with_spread_arms_is_measured_with_hanging_ones() -> None:
+    """Shoulders are as wide as shoulders, not as wide as arms reach."""
+    body = find_body("anny")
+    assert np.ptp(body.v_template[:, 0]) > 0.95
+    assert 0.42 < measurements(body, np.zeros(10))["shoulder_width"] < 0.52
+
+
+def test_a_scale_of_words_gives_every_word_to_somebody() -> None:
+    body = find_body("anny")
+    rng = np.random.default_rng(5)
+    people = [
+        shape_words(measurements(body, np.clip(rng.standard_normal(10), -2.5, 2.5)), body.word_scale) for _ in range(60)
+    ]
+    for place, (axis, words) in enumerate(AXES.items()):
+        used = {person[place] for person in people}
+        assert used <= set(words)
+        assert len(used) >= min(3, len(words)), axis
+        share = max(sum(person[place] == word for person in people) for word in words) / len(people)
+        assert share < 0.75, axis
+
+
+def test_words_of_a_body_model_are_relative_to_its_people() -> None:
+    found = word_scale(capsule_body(), people=40)
+    for axis, levels in THRESHOLDS.items():
+        assert len(found[axis]) == len(levels)
+        if axis != "silhouette":
+            np.testing.assert_allclose(found[axis], levels, rtol=0.12)
+            assert list(found[axis]) == sorted(found[axis])
