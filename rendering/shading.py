@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, Int32, UInt8
 
 from resight.rendering.appearance import Appearance
 from resight.rendering.body import Body
@@ -22,7 +22,7 @@ from resight.rendering.garments import face_modes, inflate, normals, standoffs
 from resight.rendering.rasteriser import project_vertices, rasterise
 from resight.rendering.resolve import Film, resolve, vertex_table
 
-__all__ = ["Frame", "Lights", "render"]
+__all__ = ["Frame", "Lights", "PosedCloth", "posed_cloth", "render", "shade"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,23 +88,81 @@ def render(
     """
     if not 1 <= supersample <= 4:
         raise ValueError(f"supersample is {supersample}, expected 1 to 4")
-    faces, part, rest = body.f, body.face_part, np.asarray(rest, np.float64)
-    worn, cloth = _worn(appearance), _cloth(body, appearance)
-    posed = inflate(np.asarray(vertices, np.float64), faces, cloth.standoff)
-    position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
-    intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
-    screen, inverse = project_vertices(posed, position, rotation, intrinsics)
+    cloth = posed_cloth(vertices, body, appearance)
+    screen, inverse = _projected(cloth.posed, camera, supersample)
     size = camera.height * supersample, camera.width * supersample
-    seen, nearest, spans = rasterise(screen, inverse, faces, cloth.mode, cloth.along, cloth.cut, *size)
-    table = vertex_table(screen, inverse, normals(posed, faces), rest, _template_normals(body), cloth.along)
+    seen, nearest, spans = rasterise(screen, inverse, body.f, cloth.mode, cloth.along, cloth.cut, *size)
+    return shade(cloth, seen, nearest, spans, rest, body, appearance, camera, lights, supersample)
+
+
+class PosedCloth(NamedTuple):
+    """A dressed body in its pose, float64: what a renderer needs to know to find what is visible.
+
+    Attributes:
+        posed: (v, 3) vertices with their clothes, metres in the world.
+        along: (v,) position along the limb.
+        mode: (f,) how each face is drawn (`rasteriser.DRAW` and so on).
+        cut: (f,) where each face's part is cut.
+    """
+
+    posed: Float64[np.ndarray, "v 3"]
+    along: Float64[np.ndarray, "v"]
+    mode: UInt8[np.ndarray, "f"]
+    cut: Float64[np.ndarray, "f"]
+
+
+def posed_cloth(vertices: Float32[np.ndarray, "v 3"], body: Body, appearance: Appearance) -> PosedCloth:
+    """Put the clothes on a posed body."""
+    cloth = _cloth(body, appearance)
+    posed = inflate(np.asarray(vertices, np.float64), body.f, cloth.standoff)
+    return PosedCloth(posed, cloth.along, cloth.mode, cloth.cut)
+
+
+def shade(
+    cloth: PosedCloth,
+    seen: Int32[np.ndarray, "sh sw"],
+    nearest: Float32[np.ndarray, "sh sw"],
+    spans: Int32[np.ndarray, "sh 2"],
+    rest: Float32[np.ndarray, "v 3"],
+    body: Body,
+    appearance: Appearance,
+    camera: Camera,
+    lights: Lights,
+    supersample: int,
+) -> Frame:
+    """Make the frame of what a renderer found at every sample.
+
+    Args:
+        cloth: the dressed body.
+        seen: face of each sample, -1 for none.
+        nearest: inverse depth of each sample, 1/m; 0 for none.
+        spans: of each row of samples, the columns outside which there is nothing.
+        rest: see `render`, as all that follows.
+        body: faces and parts.
+        appearance: what each part wears.
+        camera: where from.
+        lights: of the scene.
+        supersample: samples a pixel and axis.
+    """
+    worn, faces = _worn(appearance), body.f
+    screen, inverse = _projected(cloth.posed, camera, supersample)
+    shaped, facing = np.asarray(rest, np.float64), _template_normals(body)
+    table = vertex_table(screen, inverse, normals(cloth.posed, faces), shaped, facing, cloth.along)
     frame = _empty(camera.height, camera.width)
     film = Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal)
-    light = _light_table(lights, rotation)
-    resolve(seen, nearest, spans, table, faces, part, worn.looks, worn.cut, light, supersample, camera.focal[1], film)
+    light = _light_table(lights, np.ascontiguousarray(camera.rotation, np.float64))
+    across = camera.focal[1]
+    resolve(seen, nearest, spans, table, faces, body.face_part, worn.looks, worn.cut, light, supersample, across, film)
     return frame
 
 
-@lru_cache(maxsize=4)
+def _projected(posed: np.ndarray, camera: Camera, supersample: int) -> tuple[np.ndarray, np.ndarray]:
+    position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
+    intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
+    return project_vertices(posed, position, rotation, intrinsics)
+
+
+@lru_cache(maxsize=32)
 def _template_normals(body: Body) -> np.ndarray:
     """Which way the cloth of each vertex faces: it decides along which axis a pattern is painted."""
     return normals(body.v_template.astype(np.float64), body.f)
