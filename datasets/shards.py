@@ -1,8 +1,9 @@
 """Shards: plain WebDataset tars whose bytes depend on nothing but the samples, and the index rows that locate them.
 
-Members of one sample stand side by side as `{key}.jpg|png`, `{key}.json`, `{key}.mask.png`, `{key}.parts.png`,
-`{key}.amodal.png`; times, owners and modes are fixed, JSON is canonical, so equal samples give an equal sha256 on any machine. Every shard is read
-back and compared before it is handed on: what a disk or a bug lost is found here and not by an epoch that is short.
+Members of one sample stand side by side as `{key}.jpg|png`, `{key}.json`, `{key}.mask.png`, `{key}.parts.png` and
+`{key}.amodal.png`; times, owners and modes are fixed, JSON is canonical, so equal samples give an equal sha256 on any
+machine. Every shard is read back and compared before it is handed on: what a disk or a bug lost is found here and not
+by an epoch that is short.
 Trade-off: the index is taken while writing, so nobody lists tars; a shard made by other tools has to be packed again.
 Source: POSIX.1-1988 (ustar); WebDataset's naming convention (first dot splits key from suffix).
 """

@@ -155,7 +155,9 @@ def shared_outfits(seed: int, pid: int, count: int) -> tuple[int, ...]:
     order = stream(seed, "wardrobe", pid).permutation(WARDROBE).tolist()
     chosen = [order.pop(0)]
     while len(chosen) < count:
-        unlike = {n: min(_unlikeness(_shared(seed, n, False), _shared(seed, other, False)) for other in chosen) for n in order}
+        unlike = {
+            n: min(_unlikeness(_shared(seed, n, False), _shared(seed, other, False)) for other in chosen) for n in order
+        }
         chosen.append(next((n for n in order if unlike[n] >= 1), max(order, key=unlike.__getitem__)))
         order.remove(chosen[-1])
     return tuple(chosen)

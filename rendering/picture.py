@@ -101,9 +101,7 @@ def picture(body: Body, seed: int, spec: ImageSpec, draw: Draw = render) -> Pict
     box = crop_box(seen, spec.height, spec.width, fill=moment.fill, shift=moment.shift)
     right, bottom = box.left + box.scale * spec.width, box.top + box.scale * spec.height
     crop = camera.crop(box.left, box.top, right, bottom, height=spec.height, width=spec.width)
-    stage = Stage(
-        seed=seed, body=body, draw=draw, camera=crop, lights=_lights(place), place=place, arm=_rest_arm(body)
-    )
+    stage = Stage(seed=seed, body=body, draw=draw, camera=crop, lights=_lights(place), place=place, arm=_rest_arm(body))
     whole = _person(stage, spec, subject)
     frame, feet = _with_things(stage, spec, subject, moment, whole)
     scene_light = compose(
@@ -179,9 +177,7 @@ def _with_things(
 ) -> tuple[Frame, Float64[np.ndarray, "n 2 3"]]:
     """Return the person among what stands around, and the feet that cast shadows."""
     found: list[Things] = []
-    own = furniture(
-        subject.activity, stage.body, subject.vertices, subject.joints, subject.pose, subject.colour
-    )
+    own = furniture(subject.activity, stage.body, subject.vertices, subject.joints, subject.pose, subject.colour)
     if own:
         found.append(Things(frame=draw_solids(stage, own), feet=np.zeros((0, 2, 3))))
     what = hiding(stage.seed, spec)

@@ -23,9 +23,12 @@ from resight.rendering.skinning import rest_vertices
 from resight.rendering.splits import Group, Staging, find_split
 from resight.rendering.styles import develop, style
 from resight.rendering.surroundings import set_down
-from resight.rendering.world import PID_STRIDE, ImageSpec, find_world, identities, images
+from resight.rendering.world import ImageSpec, find_world, identities, images
 
 __all__ = ["contact_sheet", "people_sheet", "shape_sheet"]
+
+_FIRST_SHOWN: Final = 950_000
+"""Identities of the sheet of people: nobody in any split."""
 
 _PAPER: Final = 0.55
 """Linear light behind bodies that stand nowhere."""
@@ -58,7 +61,7 @@ def contact_sheet(
         (rows x height, images x width, 3) sRGB.
     """
     size, chosen = find_world(world), capsule_body() if body is None else body
-    present = [group for group in groups if group in find_split(split).groups]
+    present: list[Group] = [group for group in groups if group in find_split(split).groups]
     rows: list[np.ndarray] = []
     for number in range(min(people, *(len(identities(size, split, group)) for group in present))):
         specs: list[ImageSpec] = []
@@ -83,12 +86,12 @@ def people_sheet(
         body: that is posed; the built-in one by default.
         draw: the renderer.
     """
-    chosen, first = capsule_body() if body is None else body, 9 * PID_STRIDE // 2
+    chosen = capsule_body() if body is None else body
     plain = ImageSpec(
         pid=0, outfit=0, wardrobe=outfits, camera=0, frame=0, height=128, width=64, staging=Staging(extras=True)
     )
     rows: list[np.ndarray] = []
-    for pid in range(first, first + people):
+    for pid in range(_FIRST_SHOWN, _FIRST_SHOWN + people):
         shown = [(outfit, camera) for outfit in range(outfits) for camera in range(cameras)]
         specs = [replace(plain, pid=pid, outfit=outfit, camera=camera) for outfit, camera in shown]
         rows.append(np.hstack([picture(chosen, seed, spec, draw).image for spec in specs]))
@@ -117,7 +120,7 @@ def _clay(body: Body, axis: int, step: float, turn: float, height: int, draw: Dr
     betas = np.zeros(NUM_BETAS, np.float32)
     betas[axis] = step
     vertices, _ = set_down(body, betas, standing(heading=turn), np.zeros(2))
-    camera = look_at((0.0, 1.1, 8.0), (0.0, 0.96, 0.0), focal=3.6 * height, height=height, width=height // 2)
+    camera = look_at((0.0, 1.1, 8.0), (0.0, 0.96, 0.0), focal=4.0 * height, height=height, width=height // 12 * 5)
     frame = draw(vertices, rest_vertices(body, betas), body, moulded(), camera, Lights())
     light = frame.rgb + (1 - frame.alpha)[..., None] * np.float32(_PAPER)
     plain = replace(

@@ -3,7 +3,7 @@
 What: `PyrenderBack.draw` has the arguments and the result of `shading.render`. pyrender draws the mesh once, in its
 mode for segmentation, with a shader of ours that writes the face's number as the colour; `resolve` then shades, exactly
 as it does after the z-buffer. Why: a second, independent opinion on geometry (projection, edges, depth), with the same
-patterns, light and labels, so that images may be compared pixel by pixel. It runs on Mesa's software EGL and on NVIDIA's.
+patterns, light and labels, so that images may be compared pixel by pixel. It runs on the EGL of Mesa and of NVIDIA.
 Source: pyrender 0.1.45 (MIT), Matl 2019; gl_PrimitiveID of GLSL 3.30.
 Trade-off: a draw, a read-back and two context switches an image, and bytes that depend on the driver, so the driver's
 name stands in the fingerprint. OpenGL contexts belong to one thread: one renderer a process, on a thread of its own.
@@ -11,9 +11,9 @@ name stands in the fingerprint. OpenGL contexts belong to one thread: one render
 
 import ctypes
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,23 +34,8 @@ CURE: Final = (
     "(in containers NVIDIA_DRIVER_CAPABILITIES=graphics); or use --renderer numba, which needs none of them"
 )
 
-_VERTEX: Final = """#version 330 core
-layout(location = 0) in vec3 position;
-layout(location = INST_M_LOC) in mat4 inst_m;
-uniform mat4 P;
-uniform mat4 V;
-uniform mat4 M;
-void main() { gl_Position = P * V * M * inst_m * vec4(position, 1.0); }
-"""
-
-_FRAGMENT: Final = """#version 330 core
-uniform vec3 color;
-out vec4 frag_color;
-void main() {
-    int number = gl_PrimitiveID + 1 + int(color.r);
-    frag_color = vec4(number & 255, (number >> 8) & 255, (number >> 16) & 255, 255) / 255.0;
-}
-"""
+_SHADERS: Final = Path(__file__).parent / "shaders"
+"""In place of pyrender's own, for its mode that draws without light and without several samples a pixel."""
 
 
 @cache
@@ -73,8 +58,7 @@ class PyrenderBack:
     def __init__(self) -> None:
         _find_egl()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pyrender")
-        self._shaders = tempfile.TemporaryDirectory(prefix="resight-shaders-")
-        self._pyrender, self._renderer, self.device = self._thread.submit(_open, Path(self._shaders.name)).result()
+        self._pyrender, self._renderer, self.device = self._thread.submit(_open).result()
 
     def draw(
         self,
@@ -126,10 +110,12 @@ def _find_egl() -> None:
     try:
         ctypes.CDLL("libEGL.so.1")
     except OSError as error:
-        raise UserError(f"pyrender needs EGL, which is not here: {error}", where="--renderer pyrender", cure=CURE) from error
+        raise UserError(
+            f"pyrender needs EGL, which is not here: {error}", where="--renderer pyrender", cure=CURE
+        ) from error
 
 
-def _open(shaders: Path) -> tuple[Any, Any, str]:
+def _open() -> tuple[Any, Any, str]:
     """Import pyrender and open its context, on the thread that will use it.
 
     All that pyrender 0.1.45 needs today stands here: it asks for `np.infty`, which numpy 2 has no more, and reads the
@@ -137,28 +123,26 @@ def _open(shaders: Path) -> tuple[Any, Any, str]:
     """
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
     if not hasattr(np, "infty"):
-        vars(np)["infty"] = np.inf
+        numpy: Any = np
+        numpy.infty = np.inf
     try:
-        import pyrender
+        pyrender: Any = import_module("pyrender")
+        shader_program: Any = import_module("pyrender.shader_program")
         from OpenGL.error import Error
-        from pyrender.shader_program import ShaderProgramCache
     except (ImportError, AttributeError) as error:  # PyOpenGL's platform module meets None where there is no EGL
         raise UserError(f"pyrender cannot be used: {error}", where="--renderer pyrender", cure=CURE) from error
     try:
-        renderer = pyrender.OffscreenRenderer(64, 128)
+        renderer: Any = pyrender.OffscreenRenderer(64, 128)
     except (Error, ImportError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"no OpenGL context: {error}", where="--renderer pyrender", cure=CURE) from error
-    (shaders / "segmentation.vert").write_text(_VERTEX)
-    (shaders / "segmentation.frag").write_text(_FRAGMENT)
-    renderer._renderer._program_cache = ShaderProgramCache(shader_dir=str(shaders))
+    renderer._renderer._program_cache = shader_program.ShaderProgramCache(shader_dir=str(_SHADERS))
     return pyrender, renderer, _device(renderer)
 
 
 def _device(renderer: Any) -> str:
-    from OpenGL.GL import GL_RENDERER, GL_VERSION, glGetString
-
+    gl: Any = import_module("OpenGL.GL")
     renderer._platform.make_current()
-    name, version = (glGetString(what).decode() for what in (GL_RENDERER, GL_VERSION))
+    name, version = (gl.glGetString(what).decode() for what in (gl.GL_RENDERER, gl.GL_VERSION))
     renderer._platform.make_uncurrent()
     return f"{name}, OpenGL {version}"
 
@@ -194,7 +178,7 @@ def _cut(
 
 
 def _kept(points: np.ndarray, along: np.ndarray, cut: float, *, above: bool) -> list[np.ndarray]:
-    """Return the corners of what is left of a triangle: where `along` is below the cut (above it on the limb) or not."""
+    """Return the corners of what is left of a triangle: the part `above` the cut (where `along` is less), or below."""
     corners: list[np.ndarray] = []
     for one, other in ((0, 1), (1, 2), (2, 0)):
         inside, next_inside = (along[one] < cut) == above, (along[other] < cut) == above

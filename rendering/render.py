@@ -8,7 +8,7 @@ after the other, so the last shards of a split may leave a worker idle.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from resight.cluster.errors import UserError
 from resight.cluster.pool import InProcess, PoolBackend, run_pool
@@ -17,7 +17,7 @@ from resight.cluster.storage import open_storage
 from resight.datasets.card import DatasetCard
 from resight.datasets.publish import publish_dataset
 from resight.rendering.renderers import renderer_name
-from resight.rendering.splits import SPLITS, find_split
+from resight.rendering.splits import find_split
 from resight.rendering.work import RENDERER, RenderWork, versions
 from resight.rendering.world import World, find_world, units
 
@@ -66,7 +66,9 @@ def render_world(
     made_with = work.made_with
     place = str(out).rstrip("/")
     backend = InProcess() if backend is None else backend
-    return [_render_split(size, split, seed, f"{place}/{split}", work, made_with, backend, progress) for split in layouts]
+    return [
+        _render_split(size, split, seed, f"{place}/{split}", work, made_with, backend, progress) for split in layouts
+    ]
 
 
 def _render_split(

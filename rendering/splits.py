@@ -42,7 +42,8 @@ class Staging:
     """How the images of one group are staged.
 
     Attributes:
-        cameras: kinds of cameras that see everybody; with two kinds, each has half of the cameras.
+        cameras: kinds of cameras that see everybody.
+        kinds: of cameras that the split has; with two kinds, each has half of the world's cameras.
         activities: one is drawn for every image.
         occluded: share of the images in which something stands in front of the person.
         least: share of the person that is then hidden, at least aimed at.
@@ -53,6 +54,7 @@ class Staging:
     """
 
     cameras: tuple[CameraKind, ...] = ("usual",)
+    kinds: int = 1
     activities: tuple[Activity, ...] = ("moving",)
     occluded: float = 0.0
     least: float = 0.0
@@ -98,8 +100,9 @@ def _groups(train: Staging, val: Staging, query: Staging, gallery: Staging) -> d
 
 _DRESSED: Final = Staging()
 _FOREIGN: Final = Staging(cameras=("foreign",))
-_COARSE: Final = Staging(cameras=("coarse",))
-_MIXED: Final = Staging(cameras=("usual", "coarse"))
+_FINE: Final = Staging(kinds=2)
+_COARSE: Final = Staging(cameras=("coarse",), kinds=2)
+_MIXED: Final = Staging(cameras=("usual", "coarse"), kinds=2)
 _BUSY: Final = Staging(activities=("sitting", "reaching", "carrying"))
 
 
@@ -113,9 +116,7 @@ SPLITS: Final[dict[str, Layout]] = {
     for layout in (
         Layout(name="base", code=1, groups=_everywhere(USUAL)),
         Layout(name="clothes", code=2, outfits=3, frames=2, query_by="outfit", groups=_everywhere(USUAL)),
-        Layout(
-            name="occluded", code=3, groups=_groups(_behind(0.25), _behind(0.5), _behind(1.0, 0.15), _behind(0.1))
-        ),
+        Layout(name="occluded", code=3, groups=_groups(_behind(0.25), _behind(0.5), _behind(1.0, 0.15), _behind(0.1))),
         Layout(
             name="style",
             code=4,
@@ -125,7 +126,7 @@ SPLITS: Final[dict[str, Layout]] = {
             },
         ),
         Layout(name="pose", code=5, groups=_groups(_DRESSED, _DRESSED, _BUSY, _BUSY)),
-        Layout(name="lowres", code=6, query_by="camera", groups=_groups(_MIXED, _MIXED, _COARSE, _DRESSED)),
+        Layout(name="lowres", code=6, query_by="camera", groups=_groups(_MIXED, _MIXED, _COARSE, _FINE)),
         Layout(name="shape", code=7, groups=_everywhere(Staging(bare=True, extras=False))),
     )
 }

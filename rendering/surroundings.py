@@ -110,7 +110,9 @@ def furniture(
         top = float(hips[:, 1].min()) + 0.015
         pelvis = joints[JOINT_ID["pelvis"]].astype(np.float64)
         centre = pelvis + turn @ np.array([0.0, 0.0, 0.03])
-        return [place("box", centre=np.array([centre[0], top / 2, centre[2]]), size=(0.42, top, 0.38), turn=turn, look=look)]
+        return [
+            place("box", centre=np.array([centre[0], top / 2, centre[2]]), size=(0.42, top, 0.38), turn=turn, look=look)
+        ]
     left, right = (joints[JOINT_ID[f"{side}_hand"]].astype(np.float64) for side in ("left", "right"))
     width = max(float(np.linalg.norm(left - right)) - 0.07, 0.15)
     centre = (left + right) / 2 + turn @ np.array([0.0, 0.03, 0.04])

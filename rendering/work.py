@@ -20,10 +20,10 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
+from resight.cluster.errors import UserError
 from resight.cluster.units import Made, Unit
 from resight.datasets.records import Annotations, Record, Sample
 from resight.datasets.shards import SHARD_FORMAT, shard_files
-from resight.cluster.errors import UserError
 from resight.rendering.body import Body, load_body
 from resight.rendering.capsule import capsule_body
 from resight.rendering.draws import VERSION
@@ -127,9 +127,7 @@ def body_sha256(body: Body) -> str:
     return digest.hexdigest()
 
 
-def sample(
-    body: Body, seed: int, spec: ImageSpec, *, dataset: str, group: Any, draw: Draw = render
-) -> Sample:
+def sample(body: Body, seed: int, spec: ImageSpec, *, dataset: str, group: Any, draw: Draw = render) -> Sample:
     """Render one image and encode it with everything known about it, or with what anybody could see.
 
     Args:
@@ -181,9 +179,7 @@ def _visible(spec: ImageSpec, taken: Picture) -> Annotations:
 def _annotations(body: Body, seed: int, spec: ImageSpec, taken: Picture) -> Annotations:
     betas = who_is_it(seed, spec).betas
     measured, words = _measured(body, betas.tobytes())
-    return replace(
-        _visible(spec, taken), betas=betas, pose=taken.pose, words=words, measurements=measured
-    )
+    return replace(_visible(spec, taken), betas=betas, pose=taken.pose, words=words, measurements=measured)
 
 
 @lru_cache(maxsize=1024)

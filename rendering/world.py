@@ -20,7 +20,6 @@ from resight.rendering.splits import USUAL, CameraKind, Group, Layout, Staging, 
 
 __all__ = [
     "GROUPS",
-    "PID_STRIDE",
     "WORLDS",
     "ImageSpec",
     "World",
@@ -137,12 +136,10 @@ def camera_kind(camera: int) -> CameraKind:
 
 
 def cameras(world: World, staging: Staging) -> list[int]:
-    """Return the numbers of the cameras that see everybody; of two kinds, the first has the odd one."""
-    whole, rest = divmod(world.cameras, len(staging.cameras))
-    counts = {kind: whole + (number < rest) for number, kind in enumerate(staging.cameras)}
-    return [
-        _KINDS.index(kind) * _CAMERAS_OF_A_KIND + number for kind in staging.cameras for number in range(counts[kind])
-    ]
+    """Return the numbers of the cameras that see everybody; where two kinds share them, the usual have the odd one."""
+    whole, rest = divmod(world.cameras, staging.kinds)
+    counts = {kind: whole + (rest if kind == "usual" else 0) for kind in staging.cameras}
+    return [_KINDS.index(kind) * _CAMERAS_OF_A_KIND + number for kind in counts for number in range(counts[kind])]
 
 
 def identities(world: World, split: str, group: Group) -> range:

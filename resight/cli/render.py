@@ -40,7 +40,7 @@ class Render:
     backend: Literal["local", "ray"] = "local"
     """local: threads of this process. ray: actors on the attached or a local cluster."""
     preview: bool = False
-    """Render only contact sheets: OUT/SPLIT.png of each split, and OUT/people.png, OUT/shapes.png of people and bodies."""
+    """Render only contact sheets, PNG files in OUT: one of each split, one of people and outfits, one of shapes."""
     json: bool = False
     """Print the data cards as JSON."""
     quiet: bool = False
