@@ -39,7 +39,7 @@ def contact_sheet(
     *,
     seed: int,
     split: str,
-    groups: tuple[Group, ...] = ("train", "query", "gallery"),
+    groups: tuple[Group, ...] = ("train", "unlabelled", "query", "gallery"),
     people: int = 8,
     per_row: int = 24,
     body: Body | None = None,

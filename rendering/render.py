@@ -62,7 +62,7 @@ def render_world(
     layouts = [find_split(split).name for split in splits]
     if seed < 0:
         raise UserError(f"the seed is {seed}", where="--seed", cure="use 0 or a positive number")
-    work = RenderWork(renderer=renderer_name(renderer), body=str(body))
+    work = RenderWork(renderer=renderer_name(renderer), body=str(Path(body).absolute()) if body else "")
     made_with = work.made_with
     place = str(out).rstrip("/")
     backend = InProcess() if backend is None else backend
