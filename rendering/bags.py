@@ -1,13 +1,10 @@
 """Bags, where people carry them: on the back, at the hip under a belt across the chest, in the hand.
 
-What: `bag_solids` sets the bag of an outfit down against the posed body; `belt` picks the faces of the trunk that its
-straps cover. Why: a bag is what a detector's box shows and what witnesses remember, and it must move with the body and
-touch it. Source: design of this project. Trade-off: straps are strips of the body's own surface and as coarse as its
-faces; bags neither swing nor give way.
+What: `bag_solids` sets the bag of an outfit down against the posed body; `belt` cuts its straps out of the trunk's
+surface. Why: a bag is what a detector's box shows and what witnesses remember, and it must move with the body and
+touch it. Source: design of this project. Trade-off: bags neither swing nor give way.
 """
 
-from dataclasses import replace
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -16,9 +13,10 @@ from jaxtyping import Float32, Float64
 from resight.rendering.appearance import Appearance, Wear, dress
 from resight.rendering.body import Body
 from resight.rendering.dressing import cloth
-from resight.rendering.outfits import Bag, BagKind
+from resight.rendering.outfits import Bag
 from resight.rendering.parts import JOINT_ID, PARENTS, PART_ID, PARTS
 from resight.rendering.solids import Solid, place
+from resight.rendering.strips import Strip, cross_belt, shoulder_straps
 
 __all__ = ["bag_solids", "belt", "joint_turns"]
 
@@ -126,29 +124,11 @@ def _upright(way: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3 3"]:
     return np.stack([first, way, np.cross(first, way)], axis=1)
 
 
-def belt(body: Body, bag: Bag, fit: float) -> tuple[Body, Appearance] | None:
+def belt(body: Body, bag: Bag, fit: float) -> tuple[Strip, Appearance] | None:
     """Return the strips of the trunk that the bag's straps cover, and what they look like; None without straps."""
     if bag.kind == "handbag":
         return None
     look = cloth(bag.cloth)
     strap = Wear(upper=look, inflation=fit + 0.008)
-    return _strips(body, bag.kind, bag.side), dress(dict.fromkeys(PARTS, strap))
-
-
-@lru_cache(maxsize=8)
-def _strips(body: Body, kind: BagKind, side: int) -> Body:
-    """Keep the faces of the trunk whose middle lies in the straps' bands, seen from the front in the rest pose."""
-    joints = body.J_regressor.astype(np.float64) @ body.v_template.astype(np.float64)
-    middle = body.v_template[body.f].astype(np.float64).mean(1)
-    trunk = np.isin(body.face_part, (PART_ID["torso"], PART_ID["hips"]))
-    shoulder, pelvis = joints[JOINT_ID["left_shoulder"]], joints[JOINT_ID["pelvis"]]
-    if kind == "backpack":
-        off = np.abs(np.abs(middle[:, 0]) - 0.58 * shoulder[0])
-        chosen = trunk & (off < 0.028) & (middle[:, 1] > joints[JOINT_ID["spine2"], 1] - 0.06)
-    else:  # from the hip on its side over the other shoulder
-        low = np.array([side * 1.1 * shoulder[0], pelvis[1]])
-        high = np.array([-side * 0.55 * shoulder[0], shoulder[1] + 0.06])
-        way = (high - low) / np.sqrt((high - low) @ (high - low))
-        off = (middle[:, 0] - low[0]) * way[1] - (middle[:, 1] - low[1]) * way[0]
-        chosen = trunk & (np.abs(off) < 0.026)
-    return replace(body, f=np.ascontiguousarray(body.f[chosen]), face_part=body.face_part[chosen])
+    strips = shoulder_straps(body) if bag.kind == "backpack" else cross_belt(body, bag.side)
+    return strips, dress(dict.fromkeys(PARTS, strap))

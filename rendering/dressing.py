@@ -17,7 +17,7 @@ from resight.rendering.outfits import Garment, Outfit
 from resight.rendering.parts import LIMBS, PARTS
 from resight.rendering.people import HairStyle, Person
 
-__all__ = ["HAIR_CUTS", "cloth", "dressed", "linear", "moulded"]
+__all__ = ["HAIR_CUTS", "chest", "cloth", "dressed", "linear", "moulded"]
 
 HAIR_CUTS: Final[dict[HairStyle, tuple[float, float]]] = {
     "bald": (0.0, 0.0),
@@ -73,9 +73,16 @@ def moulded() -> Appearance:
     return dress({**dict.fromkeys(PARTS, clay), "hair": hidden})
 
 
+def chest(person: Person, outfit: Outfit) -> Appearance:
+    """Return what a low neckline shows (`strips.neckline`): skin, or a layer under the first, just above the cloth."""
+    skin = material("plain", linear(person.skin), roughness=0.75)
+    below = skin if outfit.under is None else cloth(outfit.under)
+    return dress(dict.fromkeys(PARTS, Wear(upper=below, inflation=outfit.upper.fit + 0.003)))
+
+
 def _neck(outfit: Outfit, skin: Float32[np.ndarray, "16"]) -> Wear:
     """A collar covers the neck from below; the neck's own share of the trunk ends where the shoulders begin."""
-    if outfit.collar == 0:
+    if outfit.collar <= 0:
         return Wear(upper=skin)
     top = LIMBS["trunk"]["neck"] * (1 - outfit.collar)
     worn = outfit.under or outfit.upper

@@ -94,7 +94,7 @@ class Outfit:
         shoes: their length is unused.
         hat: a cap over the hair, or None.
         hem: where the upper ends on the trunk (`parts.LIMBS`).
-        collar: share of the neck that the upper covers.
+        collar: share of the neck that the upper covers; below 0, metres by which a low neckline shows the chest.
         under: a second layer under the upper, seen on the arms from the sleeve's end on, or None.
         bag: or None.
     """
@@ -187,7 +187,7 @@ def _with_extras(draws: np.random.Generator, plain: Outfit) -> Outfit:
     return replace(
         plain,
         hem=float(draws.uniform(0.7, 0.93)),
-        collar=float(draws.choice((0.0, 0.0, 0.5, 0.9))),
+        collar=float(draws.choice((0.0, 0.0, 0.5, 0.9, -0.07, -0.13))),
         under=under if layered else None,
         upper=replace(plain.upper, fit=plain.upper.fit + LAYER) if layered else plain.upper,
         bag=_bag(draws) if draws.random() < BAGS else None,

@@ -19,7 +19,7 @@ from resight.rendering.body import Body
 from resight.rendering.camera import Camera
 from resight.rendering.crops import compose, crop_box, whole_camera
 from resight.rendering.draws import stream
-from resight.rendering.dressing import dressed, moulded
+from resight.rendering.dressing import chest, dressed, moulded
 from resight.rendering.labels import keypoints
 from resight.rendering.layers import behind, merge
 from resight.rendering.occluders import hiding
@@ -32,6 +32,7 @@ from resight.rendering.shading import Frame, Lights, render
 from resight.rendering.shots import Shot, shot, view
 from resight.rendering.skinning import rest_vertices
 from resight.rendering.splits import Activity
+from resight.rendering.strips import Strip, neckline
 from resight.rendering.styles import develop, style
 from resight.rendering.surroundings import Stage, Things, draw_solids, furniture, set_down, things_before
 from resight.rendering.world import ImageSpec
@@ -155,11 +156,12 @@ def _person(stage: Stage, spec: ImageSpec, subject: _Subject) -> Frame:
     rest = _rest(stage.body, subject.who)
     look, worn = _worn(stage.seed, spec)
     frames = [stage.draw(subject.vertices, rest, stage.body, look, stage.camera, stage.lights)]
+    if worn is not None and worn.collar < 0:
+        frames.append(_strip(stage, neckline(stage.body, -worn.collar), subject, rest, chest(subject.who, worn)))
     if worn is not None and worn.bag is not None:
         straps = belt(stage.body, worn.bag, worn.upper.fit)
         if straps is not None:
-            strips, cloth = straps
-            frames.append(stage.draw(subject.vertices, rest, strips, cloth, stage.camera, stage.lights))
+            frames.append(_strip(stage, straps[0], subject, rest, straps[1]))
         bags = bag_solids(
             stage.body,
             worn.bag,
@@ -170,6 +172,10 @@ def _person(stage: Stage, spec: ImageSpec, subject: _Subject) -> Frame:
         )
         frames.append(draw_solids(stage, bags))
     return reduce(merge, frames)
+
+
+def _strip(stage: Stage, strip: Strip, subject: _Subject, rest: Float32[np.ndarray, "v 3"], look: Appearance) -> Frame:
+    return stage.draw(strip.of(subject.vertices), strip.of(rest), strip.mesh, look, stage.camera, stage.lights)
 
 
 def _with_things(

@@ -6,11 +6,13 @@ import pytest
 from resight.rendering.bags import bag_solids, belt, joint_turns
 from resight.rendering.capsule import capsule_body
 from resight.rendering.dressing import dressed
+from resight.rendering.garments import normals
 from resight.rendering.outfits import Bag, BagKind, outfit, stranger
 from resight.rendering.parts import JOINT_ID, PART_ID
 from resight.rendering.people import double, person
 from resight.rendering.poses import walking
 from resight.rendering.skinning import skin_one
+from resight.rendering.strips import Strip, cross_belt, neckline, shoulder_straps
 
 BODY = capsule_body()
 CLOTH = outfit(0, 100_000, 0, 1).shoes
@@ -51,14 +53,39 @@ def test_joint_turns_are_those_of_the_skinning() -> None:
     np.testing.assert_allclose(turns[JOINT_ID["left_elbow"]] @ bone, moved, atol=1e-5)
 
 
-def test_straps_lie_on_the_trunk_only() -> None:
+def _area(strip: Strip) -> float:
+    corners = strip.mesh.v_template.astype(np.float64)[strip.mesh.f]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return float(np.sqrt((across**2).sum(1)).sum() / 2)
+
+
+def test_straps_lie_on_the_trunk_only_and_are_as_wide_everywhere() -> None:
     for kind in ("backpack", "satchel"):
         found = belt(BODY, _bag(kind), 0.01)
         assert found is not None
-        strips, _ = found
-        assert 20 < len(strips.f) < 0.2 * len(BODY.f)
-        assert set(strips.face_part.tolist()) <= {PART_ID["torso"], PART_ID["hips"]}
+        strip, _ = found
+        assert set(strip.mesh.face_part.tolist()) <= {PART_ID["torso"], PART_ID["hips"]}
+        assert 0.03 < _area(strip) < 0.2
     assert belt(BODY, _bag("handbag"), 0.01) is None
+    off = np.abs(shoulder_straps(BODY).mesh.v_template[:, 0])
+    assert np.ptp(off) == pytest.approx(0.048, abs=1e-3)
+
+
+def test_a_strip_moves_with_the_body() -> None:
+    strip, pose = cross_belt(BODY, 1), walking(0.2, heading=1.0)
+    np.testing.assert_allclose(strip.of(BODY.v_template), strip.mesh.v_template, atol=1e-6)
+    np.testing.assert_allclose(strip.shares.sum(1), 1, atol=1e-12)
+    vertices, _ = skin_one(BODY, np.zeros(10), pose, np.zeros(3))
+    faces = vertices[strip.corners]
+    assert (strip.of(vertices) <= faces.max(1) + 1e-5).all()
+    assert (strip.of(vertices) >= faces.min(1) - 1e-5).all()
+
+
+def test_a_deeper_neckline_shows_more_of_the_chest_and_nothing_of_the_back() -> None:
+    shallow, deep = neckline(BODY, 0.05), neckline(BODY, 0.14)
+    assert 0 < _area(shallow) < _area(deep) < 0.06
+    facing = normals(deep.mesh.v_template.astype(np.float64), deep.mesh.f)[deep.mesh.f].mean(1)[:, 2]
+    assert (facing > 0).mean() > 0.8
 
 
 def test_extras_change_nothing_else_about_an_outfit() -> None:
@@ -70,7 +97,7 @@ def test_extras_change_nothing_else_about_an_outfit() -> None:
         np.testing.assert_array_equal(plain.lower.colour, more.lower.colour)
         np.testing.assert_array_equal(plain.upper.colour, more.upper.colour)
         bags, layers = bags + (more.bag is not None), layers + (more.under is not None)
-        collars += more.collar > 0
+        collars += more.collar != 0
         assert np.isfinite(dressed(person(0, pid), more).inflation).all()
     assert 30 < bags < 80
     assert 8 < layers < 60
