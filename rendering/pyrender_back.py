@@ -72,7 +72,7 @@ class PyrenderBack:
         supersample: int = 2,
     ) -> Frame:
         """Draw one body; see `shading.render`."""
-        cloth = posed_cloth(vertices, body, appearance)
+        cloth = posed_cloth(vertices, body, appearance, camera, supersample)
         points, faces, owner = _cut(cloth.posed, body.f, cloth.mode, cloth.along, cloth.cut)
         numbers, depth = self._thread.submit(self._faces, points, faces, camera, supersample).result()
         seen = np.where(numbers > 0, owner[np.maximum(numbers - 1, 0)], -1).astype(np.int32)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from resight.rendering.appearance import Appearance
 from resight.rendering.body import Body
@@ -88,10 +88,9 @@ def render(
     """
     if not 1 <= supersample <= 4:
         raise ValueError(f"supersample is {supersample}, expected 1 to 4")
-    cloth = posed_cloth(vertices, body, appearance)
-    screen, inverse = _projected(cloth.posed, camera, supersample)
+    cloth = posed_cloth(vertices, body, appearance, camera, supersample)
     size = camera.height * supersample, camera.width * supersample
-    seen, nearest, spans = rasterise(screen, inverse, body.f, cloth.mode, cloth.along, cloth.cut, *size)
+    seen, nearest, spans = rasterise(cloth.screen, cloth.inverse, body.f, cloth.mode, cloth.along, cloth.cut, *size)
     return shade(cloth, seen, nearest, spans, rest, body, appearance, camera, lights, supersample)
 
 
@@ -100,22 +99,31 @@ class PosedCloth(NamedTuple):
 
     Attributes:
         posed: (v, 3) vertices with their clothes, metres in the world.
+        screen: (v, 2) x and y of the vertices in 1/256 of a sample.
+        inverse: (v,) their inverse depth, 1/m; 0 for what is too near or far outside.
         along: (v,) position along the limb.
         mode: (f,) how each face is drawn (`rasteriser.DRAW` and so on).
         cut: (f,) where each face's part is cut.
     """
 
     posed: Float64[np.ndarray, "v 3"]
+    screen: Int64[np.ndarray, "v 2"]
+    inverse: Float64[np.ndarray, "v"]
     along: Float64[np.ndarray, "v"]
     mode: UInt8[np.ndarray, "f"]
     cut: Float64[np.ndarray, "f"]
 
 
-def posed_cloth(vertices: Float32[np.ndarray, "v 3"], body: Body, appearance: Appearance) -> PosedCloth:
-    """Put the clothes on a posed body."""
+def posed_cloth(
+    vertices: Float32[np.ndarray, "v 3"], body: Body, appearance: Appearance, camera: Camera, supersample: int
+) -> PosedCloth:
+    """Put the clothes on a posed body and project it."""
     cloth = _cloth(body, appearance)
     posed = inflate(np.asarray(vertices, np.float64), body.f, cloth.standoff)
-    return PosedCloth(posed, cloth.along, cloth.mode, cloth.cut)
+    position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
+    intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
+    screen, inverse = project_vertices(posed, position, rotation, intrinsics)
+    return PosedCloth(posed, screen, inverse, cloth.along, cloth.mode, cloth.cut)
 
 
 def shade(
@@ -145,21 +153,14 @@ def shade(
         supersample: samples a pixel and axis.
     """
     worn, faces = _worn(appearance), body.f
-    screen, inverse = _projected(cloth.posed, camera, supersample)
     shaped, facing = np.asarray(rest, np.float64), _template_normals(body)
-    table = vertex_table(screen, inverse, normals(cloth.posed, faces), shaped, facing, cloth.along)
+    table = vertex_table(cloth.screen, cloth.inverse, normals(cloth.posed, faces), shaped, facing, cloth.along)
     frame = _empty(camera.height, camera.width)
     film = Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal)
     light = _light_table(lights, np.ascontiguousarray(camera.rotation, np.float64))
     across = camera.focal[1]
     resolve(seen, nearest, spans, table, faces, body.face_part, worn.looks, worn.cut, light, supersample, across, film)
     return frame
-
-
-def _projected(posed: np.ndarray, camera: Camera, supersample: int) -> tuple[np.ndarray, np.ndarray]:
-    position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
-    intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
-    return project_vertices(posed, position, rotation, intrinsics)
 
 
 @lru_cache(maxsize=32)

@@ -86,7 +86,7 @@ _RANGES: Final[dict[CameraKind, _Range]] = {
         resolution=(0.45, 0.75),
         noise=(0.015, 0.035),
     ),
-    "coarse": _Range(resolution=(0.16, 0.3), noise=(0.01, 0.03)),
+    "coarse": _Range(resolution=(0.1, 0.2), noise=(0.01, 0.03)),
 }
 
 

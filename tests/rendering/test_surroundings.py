@@ -140,7 +140,7 @@ def test_clay_has_no_colour_and_no_hair() -> None:
 def test_coarse_cameras_lose_detail_and_foreign_ones_shift_colours() -> None:
     spec = _specs("lowres", "gallery", 1, each=1)[0]
     for number in range(4):
-        assert style(0, 64 + number).resolution < 0.31 < 0.6 <= style(0, number).resolution
+        assert style(0, 64 + number).resolution < 0.21 < 0.6 <= style(0, number).resolution
 
     def grain(camera: int) -> float:
         image = picture(BODY, 0, replace(spec, camera=camera)).image.astype(float).mean(2)
