@@ -8,6 +8,7 @@ skinning and buys equal bytes.
 
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -33,11 +34,17 @@ from resight.rendering.shots import Shot, shot, view
 from resight.rendering.skinning import rest_vertices
 from resight.rendering.splits import Activity
 from resight.rendering.strips import Strip, neckline
-from resight.rendering.styles import develop, style
+from resight.rendering.styles import develop, neutral, style
 from resight.rendering.surroundings import Stage, Things, draw_solids, furniture, set_down, things_before
 from resight.rendering.world import ImageSpec
 
-__all__ = ["Picture", "picture", "who_is_it"]
+__all__ = ["Picture", "before_paper", "picture", "who_is_it"]
+
+PAPER: Final = 0.55
+"""Linear light behind bodies in the studio."""
+
+_STUDIO: Final = Lights(direction=(0.4, 0.8, -0.6))
+"""Light over the shoulder of cameras that look along +z."""
 
 _FEET = [JOINT_ID["left_foot"], JOINT_ID["right_foot"]]
 
@@ -102,14 +109,18 @@ def picture(body: Body, seed: int, spec: ImageSpec, draw: Draw = render) -> Pict
     box = crop_box(seen, spec.height, spec.width, fill=moment.fill, shift=moment.shift)
     right, bottom = box.left + box.scale * spec.width, box.top + box.scale * spec.height
     crop = camera.crop(box.left, box.top, right, bottom, height=spec.height, width=spec.width)
-    stage = Stage(seed=seed, body=body, draw=draw, camera=crop, lights=_lights(place), place=place, arm=_rest_arm(body))
+    studio = spec.staging.bare
+    lights = _STUDIO if studio else _lights(place)
+    stage = Stage(seed=seed, body=body, draw=draw, camera=crop, lights=lights, place=place, arm=_rest_arm(body))
     whole = _person(stage, spec, subject)
     frame, feet = _with_things(stage, spec, subject, moment, whole)
-    scene_light = compose(
-        backdrop(seed, spec.camera, max(1, spec.height // 128)), box, place, feet, frame.rgb, frame.alpha
-    )
+    if studio:
+        light, look = before_paper(frame), neutral(spec.camera)
+    else:
+        empty = backdrop(seed, spec.camera, max(1, spec.height // 128))
+        light, look = compose(empty, box, place, feet, frame.rgb, frame.alpha), style(seed, spec.camera)
     return Picture(
-        image=develop(scene_light, style(seed, spec.camera), gain=moment.gain, noise_key=moment.noise_key),
+        image=develop(light, look, gain=moment.gain, noise_key=moment.noise_key),
         mask=frame.mask,
         parts=frame.part,
         amodal=whole.mask,
@@ -121,6 +132,11 @@ def picture(body: Body, seed: int, spec: ImageSpec, draw: Draw = render) -> Pict
         joints=subject.joints,
         depth=frame.depth,
     )
+
+
+def before_paper(frame: Frame) -> Float32[np.ndarray, "h w 3"]:
+    """Return a frame's linear light before a plain background."""
+    return np.ascontiguousarray(frame.rgb + (1 - frame.alpha)[..., None] * np.float32(PAPER), np.float32)
 
 
 def who_is_it(seed: int, spec: ImageSpec) -> Person:

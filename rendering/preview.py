@@ -15,13 +15,13 @@ from resight.rendering.body import NUM_BETAS, Body
 from resight.rendering.camera import look_at
 from resight.rendering.capsule import capsule_body
 from resight.rendering.dressing import moulded
-from resight.rendering.picture import picture
+from resight.rendering.picture import before_paper, picture
 from resight.rendering.poses import standing
 from resight.rendering.renderers import Draw
 from resight.rendering.shading import Lights, render
 from resight.rendering.skinning import rest_vertices
 from resight.rendering.splits import Group, Staging, find_split
-from resight.rendering.styles import develop, style
+from resight.rendering.styles import develop, neutral
 from resight.rendering.surroundings import set_down
 from resight.rendering.world import ImageSpec, find_world, identities, images
 
@@ -29,9 +29,6 @@ __all__ = ["contact_sheet", "people_sheet", "shape_sheet"]
 
 _FIRST_SHOWN: Final = 950_000
 """Identities of the sheet of people: nobody in any split."""
-
-_PAPER: Final = 0.55
-"""Linear light behind bodies that stand nowhere."""
 
 
 def contact_sheet(
@@ -122,8 +119,4 @@ def _clay(body: Body, axis: int, step: float, turn: float, height: int, draw: Dr
     vertices, _ = set_down(body, betas, standing(heading=turn), np.zeros(2))
     camera = look_at((0.0, 1.1, 8.0), (0.0, 0.96, 0.0), focal=4.0 * height, height=height, width=height // 12 * 5)
     frame = draw(vertices, rest_vertices(body, betas), body, moulded(), camera, Lights())
-    light = frame.rgb + (1 - frame.alpha)[..., None] * np.float32(_PAPER)
-    plain = replace(
-        style(0, 0), exposure=1.0, balance=np.ones(3, np.float32), blur=0.3, resolution=1.0, noise=0.0, contrast=0.2
-    )
-    return develop(np.ascontiguousarray(light, np.float32), plain, gain=1.0, noise_key=0)
+    return develop(before_paper(frame), neutral(0), gain=1.0, noise_key=0)

@@ -48,7 +48,7 @@ class Staging:
         occluded: share of the images in which something stands in front of the person.
         least: share of the person that is then hidden, at least aimed at.
         most: the same, at most.
-        bare: bodies of one clay, without clothes, skin, face and hair.
+        bare: bodies of one clay, without clothes, skin, face and hair, in a studio: plain background, one light.
         extras: whether outfits have bags, layers, hems and collars of their own.
         labelled: whether anybody may know who it is.
     """
@@ -133,7 +133,7 @@ SPLITS: Final[dict[str, Layout]] = {
 """base: the same clothes in other cameras. clothes: other clothes. occluded: queries behind things, galleries in the
 open. style: test cameras unlike the labelled ones, with unlabelled training images of other people in them. pose:
 trained on people who walk, asked about people who sit, reach and carry. lowres: queries of few pixels. shape: bodies
-of one clay."""
+of one clay in a studio; in the cameras' own scenes a network learns the scenes and nothing of the bodies."""
 
 
 def find_split(name: str) -> Layout:

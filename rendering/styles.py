@@ -21,7 +21,7 @@ from resight.rendering.draws import stream
 from resight.rendering.splits import CameraKind
 from resight.rendering.world import camera_kind
 
-__all__ = ["Style", "Taps", "develop", "style", "taps"]
+__all__ = ["Style", "Taps", "develop", "neutral", "style", "taps"]
 
 FAINT: Final = 1e-3
 """Weights below this are left out of the band matrices."""
@@ -118,6 +118,22 @@ def style(seed: int, camera: int) -> Style:
         blur=within(5, ranges.blur),
         resolution=within(6, ranges.resolution),
         noise=within(7, ranges.noise),
+    )
+
+
+def neutral(camera: int) -> Style:
+    """Return the style of a studio: what is white stays white, and nothing is blurred, noisy or lost."""
+    balance = np.ones(3, np.float32)
+    balance.setflags(write=False)
+    return Style(
+        camera=camera,
+        exposure=1.0,
+        balance=balance,
+        saturation=1.0,
+        contrast=0.2,
+        blur=0.3,
+        resolution=1.0,
+        noise=0.004,
     )
 
 
