@@ -84,9 +84,11 @@ def test_units_are_plain_json(split: str) -> None:
         assert all(isinstance(value, int | str) for value in unit.spec.values())
 
 
-def _members(split: str, group: str, first: int, folder: Path) -> tuple[list[dict[str, Any]], set[str]]:
+def _members(
+    split: str, group: str, first: int, folder: Path, world: str = "micro"
+) -> tuple[list[dict[str, Any]], set[str]]:
     """Records and kinds of members of one identity's shard."""
-    spec = {**units(WORLDS["micro"], split, 0)[0].spec, "group": group, "first": first, "last": first + 1}
+    spec = {**units(WORLDS[world], split, 0)[0].spec, "group": group, "first": first, "last": first + 1}
     RenderWork()(Unit(name="one", spec=spec), folder)
     records: list[dict[str, Any]] = []
     with tarfile.open(folder / "one.tar") as tar:
@@ -114,3 +116,10 @@ def test_hidden_people_come_with_their_whole_mask(tmp_path: Path) -> None:
     records, kinds = _members("occluded", "query", 300_024, tmp_path)
     assert "amodal.png" in kinds
     assert all(0 < record["hidden"] <= 0.6 for record in records)
+
+
+def test_distractors_are_wrong_answers_in_the_gallery(tmp_path: Path) -> None:
+    records, kinds = _members("clothes", "distractor", 280_000, tmp_path, world="small")
+    assert kinds == {"jpg", "json", "mask.png", "parts.png"}
+    assert {(r["role"], r["split"], r["pid"]) for r in records} == {("distractor", "gallery", 280_000)}
+    assert {record["outfit"] % 10 for record in records} == {1, 2}
