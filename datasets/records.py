@@ -93,6 +93,8 @@ class Annotations:
         keypoints: (17, 3) float32: x, y in pixels (pixel centres at +0.5), visibility 0 absent, 1 hidden, 2 seen.
         mask: PNG bytes, one channel, 255 where the person is visible.
         parts: PNG bytes, one channel, body part of each visible pixel, 0 elsewhere.
+        amodal: PNG bytes, one channel, 255 where the person is, visible or hidden by something.
+        hidden: share of the person that something hides, 0 to 1.
         betas: (10,) float32 shape coefficients in standard deviations.
         pose: (24, 3) float32 axis-angle rotations in radians.
         words: shape descriptors such as "broad shoulders".
@@ -102,6 +104,8 @@ class Annotations:
     keypoints: Float32[np.ndarray, "17 3"] | None = None
     mask: bytes | None = None
     parts: bytes | None = None
+    amodal: bytes | None = None
+    hidden: float | None = None
     betas: Float32[np.ndarray, "10"] | None = None
     pose: Float32[np.ndarray, "24 3"] | None = None
     words: tuple[str, ...] = ()

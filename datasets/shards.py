@@ -1,8 +1,9 @@
 """Shards: plain WebDataset tars whose bytes depend on nothing but the samples, and the index rows that locate them.
 
-Members of one sample stand side by side as `{key}.jpg|png`, `{key}.json`, `{key}.mask.png`, `{key}.parts.png`; times,
-owners and modes are fixed, JSON is canonical, so equal samples give an equal sha256 on any machine. Every shard is read
-back and compared before it is handed on: what a disk or a bug lost is found here and not by an epoch that is short.
+Members of one sample stand side by side as `{key}.jpg|png`, `{key}.json`, `{key}.mask.png`, `{key}.parts.png` and
+`{key}.amodal.png`; times, owners and modes are fixed, JSON is canonical, so equal samples give an equal sha256 on any
+machine. Every shard is read back and compared before it is handed on: what a disk or a bug lost is found here and not
+by an epoch that is short.
 Trade-off: the index is taken while writing, so nobody lists tars; a shard made by other tools has to be packed again.
 Source: POSIX.1-1988 (ustar); WebDataset's naming convention (first dot splits key from suffix).
 """
@@ -228,6 +229,8 @@ def _members(sample: Sample) -> Iterator[tuple[str, str, bytes]]:
         yield "mask", f"{key}.mask.png", more.mask
     if more.parts is not None:
         yield "parts", f"{key}.parts.png", more.parts
+    if more.amodal is not None:
+        yield "", f"{key}.amodal.png", more.amodal
 
 
 def _header(name: str, size: int) -> bytes:
@@ -273,6 +276,8 @@ def _record_json(record: Record) -> str:
 def _known(more: Annotations) -> dict[str, Any]:
     arrays = {"keypoints": more.keypoints, "betas": more.betas, "pose": more.pose}
     known: dict[str, Any] = {name: _numbers(array) for name, array in arrays.items() if array is not None}
+    if more.hidden is not None:
+        known["hidden"] = float(more.hidden)
     if more.words:
         known["words"] = list(more.words)
     if more.measurements:

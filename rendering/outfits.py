@@ -7,8 +7,9 @@ many, never by the same person twice, so clothes say nothing, and a network that
 Why: a benchmark whose clothes are too easy, or that leak through, measures the wrong thing. Measured with people who
 own three outfits each: the network tells 576 outfits apart by heart and transfers little (mAP 0.04 on unseen people;
 0.11 with the shared wardrobe). Source: near-duplicate clothes as in ClonedPerson, Wang et al. 2022, arXiv:2204.02611.
-Trade-off: garments are regions of the body's own surface, pushed outwards by a fit; there are no skirts or coats that
-hang free.
+Where outfits have *extras*, there is more to tell them by: hems and collars of their own, a second layer under the
+first, a bag. Trade-off: garments are regions of the body's own surface, pushed outwards by a fit; there are no skirts
+or coats that hang free.
 """
 
 import colorsys
@@ -21,9 +22,11 @@ from jaxtyping import Float32
 
 from resight.rendering.draws import stream
 
-__all__ = ["Garment", "Outfit", "colour_distance", "outfit", "shared_outfits", "twin"]
+__all__ = ["Bag", "BagKind", "Garment", "Outfit", "colour_distance", "outfit", "shared_outfits", "stranger", "twin"]
 
 Pattern = Literal["plain", "stripes", "checks", "dots", "noise", "logo", "plaid"]
+
+BagKind = Literal["backpack", "satchel", "handbag"]
 
 IMITATORS: Final = 0.6
 """Share of the odd-numbered identities that wear what the even-numbered identity before them wears, with one outfit."""
@@ -63,6 +66,23 @@ class Garment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bag:
+    """A bag. A satchel hangs at the hip by a belt across the chest; a handbag hangs from a hand.
+
+    Attributes:
+        kind: where it is carried.
+        cloth: its colours and pattern; length and fit are unused.
+        side: 1 for the person's left, -1 for the right.
+        size: (3,) width, height and depth, metres.
+    """
+
+    kind: BagKind
+    cloth: Garment
+    side: int
+    size: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outfit:
     """All that one person wears in one outfit.
 
@@ -73,6 +93,10 @@ class Outfit:
         lower: shorts or trousers; its length counts along the leg.
         shoes: their length is unused.
         hat: a cap over the hair, or None.
+        hem: where the upper ends on the trunk (`parts.LIMBS`).
+        collar: share of the neck that the upper covers; below 0, metres by which a low neckline shows the chest.
+        under: a second layer under the upper, seen on the arms from the sleeve's end on, or None.
+        bag: or None.
     """
 
     pid: int
@@ -81,6 +105,10 @@ class Outfit:
     lower: Garment
     shoes: Garment
     hat: Garment | None
+    hem: float = 0.8
+    collar: float = 0.0
+    under: Garment | None = None
+    bag: Bag | None = None
 
 
 def twin(seed: int, pid: int) -> int | None:
@@ -91,14 +119,31 @@ def twin(seed: int, pid: int) -> int | None:
 
 
 @lru_cache(maxsize=16384)
-def outfit(seed: int, pid: int, number: int, wardrobe: int) -> Outfit:
-    """Draw outfit `number` of identity `pid`, who is seen in `wardrobe` outfits."""
+def outfit(seed: int, pid: int, number: int, wardrobe: int, *, extras: bool = False, like: int = -1) -> Outfit:
+    """Draw outfit `number` of identity `pid`.
+
+    Args:
+        seed: the world's.
+        pid: who wears it.
+        number: from 0 to below `wardrobe`.
+        wardrobe: outfits that the person is seen in.
+        extras: whether there may be bags, layers, hems and collars.
+        like: the identity whose outfit this one nearly is, -1 for none.
+    """
+    if like >= 0:
+        return _nearly_same(seed, pid, number, outfit(seed, like, number, wardrobe, extras=extras))
     if wardrobe > 1:
-        return _nearly_same(seed, pid, number, _shared(seed, shared_outfits(seed, pid, wardrobe)[number]))
+        return _nearly_same(seed, pid, number, _shared(seed, shared_outfits(seed, pid, wardrobe)[number], extras))
     copied = twin(seed, pid)
     if copied is not None:
-        return _nearly_same(seed, pid, number, outfit(seed, copied, number, wardrobe))
-    return _drawn(stream(seed, "outfit", pid, number), pid, number)
+        return _nearly_same(seed, pid, number, outfit(seed, copied, number, wardrobe, extras=extras))
+    own = _drawn(stream(seed, "outfit", pid, number), pid, number)
+    return _with_extras(stream(seed, "extras", pid, number), own) if extras else own
+
+
+def stranger(seed: int, number: int) -> Outfit:
+    """Draw what passer-by `number` wears, who is nobody's answer."""
+    return _drawn(stream(seed, "stranger", number), -1, number)
 
 
 @lru_cache(maxsize=16384)
@@ -110,15 +155,18 @@ def shared_outfits(seed: int, pid: int, count: int) -> tuple[int, ...]:
     order = stream(seed, "wardrobe", pid).permutation(WARDROBE).tolist()
     chosen = [order.pop(0)]
     while len(chosen) < count:
-        unlike = {n: min(_unlikeness(_shared(seed, n), _shared(seed, other)) for other in chosen) for n in order}
+        unlike = {
+            n: min(_unlikeness(_shared(seed, n, False), _shared(seed, other, False)) for other in chosen) for n in order
+        }
         chosen.append(next((n for n in order if unlike[n] >= 1), max(order, key=unlike.__getitem__)))
         order.remove(chosen[-1])
     return tuple(chosen)
 
 
 @lru_cache(maxsize=1024)
-def _shared(seed: int, number: int) -> Outfit:
-    return _drawn(stream(seed, "shared", number), -1, number)
+def _shared(seed: int, number: int, extras: bool) -> Outfit:
+    plain = _drawn(stream(seed, "shared", number), -1, number)
+    return _with_extras(stream(seed, "shared extras", number), plain) if extras else plain
 
 
 def _drawn(draws: np.random.Generator, pid: int, number: int) -> Outfit:
@@ -129,6 +177,31 @@ def _drawn(draws: np.random.Generator, pid: int, number: int) -> Outfit:
         lower=_garment(draws, _LOWER),
         shoes=_garment(draws, _SHOES),
         hat=_garment(draws, _HAT) if draws.random() < HATS else None,
+    )
+
+
+def _with_extras(draws: np.random.Generator, plain: Outfit) -> Outfit:
+    """Add what only some outfits have; a short sleeve is more likely than a long one to have another under it."""
+    layered = plain.upper.length < 1.0 and draws.random() < LAYERED
+    under = _garment(draws, _UNDER)
+    return replace(
+        plain,
+        hem=float(draws.uniform(0.7, 0.93)),
+        collar=float(draws.choice((0.0, 0.0, 0.5, 0.9, -0.07, -0.13))),
+        under=under if layered else None,
+        upper=replace(plain.upper, fit=plain.upper.fit + LAYER) if layered else plain.upper,
+        bag=_bag(draws) if draws.random() < BAGS else None,
+    )
+
+
+def _bag(draws: np.random.Generator) -> Bag:
+    kind = _BAG_KINDS[draws.integers(len(_BAG_KINDS))]
+    size = np.array(_BAG_SIZES[kind]) * draws.uniform(0.8, 1.2, 3)
+    return Bag(
+        kind=kind,
+        cloth=_garment(draws, _BAG),
+        side=int(draws.choice((-1, 1))),
+        size=(float(size[0]), float(size[1]), float(size[2])),
     )
 
 
@@ -154,6 +227,25 @@ _UPPER: Final = _Kind(
 _LOWER: Final = _Kind(neutral=0.4, patterned=0.2, lengths=((0.22, 0.55, 1.05), (0.78, 1.8, 1.97)), fit=(0.006, 0.024))
 _SHOES: Final = _Kind(neutral=0.6, patterned=0.0, lengths=((1.0, 1.0, 1.0),), fit=(0.006, 0.014))
 _HAT: Final = _Kind(neutral=0.3, patterned=0.0, lengths=((1.0, 1.0, 1.0),), fit=(0.018, 0.022))
+
+_UNDER: Final = _Kind(neutral=0.6, patterned=0.25, lengths=((1.0, 1.75, 1.95),), fit=(0.004, 0.008))
+_BAG: Final = _Kind(neutral=0.45, patterned=0.15, lengths=((1.0, 1.0, 1.0),), fit=(0.0, 0.0))
+
+_BAG_KINDS: Final[tuple[BagKind, ...]] = ("backpack", "backpack", "satchel", "handbag")
+_BAG_SIZES: Final[dict[BagKind, tuple[float, float, float]]] = {
+    "backpack": (0.3, 0.42, 0.16),
+    "satchel": (0.32, 0.24, 0.1),
+    "handbag": (0.3, 0.26, 0.11),
+}
+
+BAGS: Final = 0.45
+"""Share of the outfits with extras that have a bag."""
+
+LAYERED: Final = 0.45
+"""Share of the outfits with extras and short sleeves that have a second layer under the first."""
+
+LAYER: Final = 0.01
+"""Metres by which a garment over another stands off further."""
 
 HATS: Final = 0.2
 """Share of the outfits that have a cap."""
@@ -206,13 +298,15 @@ def _cone(colour: np.ndarray) -> np.ndarray:
 
 def _nearly_same(seed: int, pid: int, number: int, model: Outfit) -> Outfit:
     draws = stream(seed, "imitated", pid, number)
-    return Outfit(
+    return replace(
+        model,
         pid=pid,
         number=number,
         upper=_nearly(draws, model.upper),
         lower=_nearly(draws, model.lower),
         shoes=_nearly(draws, model.shoes),
-        hat=model.hat,
+        under=None if model.under is None else _nearly(draws, model.under),
+        bag=None if model.bag is None else replace(model.bag, cloth=_nearly(draws, model.bag.cloth)),
     )
 
 

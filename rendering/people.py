@@ -9,7 +9,7 @@ hair, gait: Qian et al. 2020, LTCC). Trade-off: cues are independent of one anot
 hair colour correlate): more bits for the same number of people.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -19,7 +19,7 @@ from jaxtyping import Float32
 from resight.rendering.draws import stream
 from resight.rendering.poses import Gait
 
-__all__ = ["HAIR_STYLES", "HairStyle", "Person", "person"]
+__all__ = ["HAIR_STYLES", "HairStyle", "Person", "double", "person"]
 
 HairStyle = Literal["bald", "short", "full", "bob", "long"]
 
@@ -28,6 +28,9 @@ HAIR_STYLES: Final[dict[HairStyle, float]] = {"bald": 0.12, "short": 0.32, "full
 
 MAX_BETA: Final = 2.5
 """Shape coefficients are clipped to this many standard deviations: beyond, bodies stop looking like people."""
+
+NEARLY: Final = 0.35
+"""Standard deviations by which the body of a double differs on each axis."""
 
 _SKIN: Final = np.array(
     [[237, 192, 166], [214, 165, 137], [184, 135, 106], [143, 101, 79], [102, 71, 56], [71, 51, 41]], np.float32
@@ -77,6 +80,15 @@ def person(seed: int, pid: int) -> Person:
         beard=bool(draws.random() < 0.2),
         gait=_gait(draws),
     )
+
+
+@lru_cache(maxsize=4096)
+def double(seed: int, pid: int, like: int) -> Person:
+    """Draw identity `pid` with nearly the body and the skin of identity `like`, and hair and gait of its own."""
+    own, model, draws = person(seed, pid), person(seed, like), stream(seed, "double", pid)
+    betas = np.clip(model.betas + NEARLY * draws.standard_normal(10), -MAX_BETA, MAX_BETA).astype(np.float32)
+    betas.setflags(write=False)
+    return replace(own, betas=betas, skin=_frozen(model.skin * draws.uniform(0.96, 1.04, 3)))
 
 
 def _skin(draws: np.random.Generator) -> Float32[np.ndarray, "3"]:

@@ -17,6 +17,8 @@ from jaxtyping import Float32, Float64
 
 from resight.rendering.draws import stream
 from resight.rendering.raycast import cast
+from resight.rendering.splits import CameraKind
+from resight.rendering.world import camera_kind
 
 __all__ = ["FRAME", "Scene", "backdrop", "scene"]
 
@@ -77,11 +79,20 @@ class Scene:
         return np.array([[-1.0, 0.0, 0.0], [0.0, -cosine, -sine], [0.0, -sine, cosine]])
 
 
+_HANGS: Final[dict[CameraKind, tuple[tuple[float, float], tuple[float, float]]]] = {
+    "usual": ((2.3, 4.2), (6.5, 9.0)),
+    "foreign": ((4.6, 6.4), (6.0, 7.5)),
+    "coarse": ((2.8, 4.6), (6.5, 9.0)),
+}
+"""Metres above the floor, and to where it is aimed: foreign cameras look down on people."""
+
+
 @lru_cache(maxsize=64)
 def scene(seed: int, camera: int) -> Scene:
     """Draw the place of camera `camera`."""
     draws = stream(seed, "scene", camera)
-    height, distance = draws.uniform(2.3, 4.2), draws.uniform(6.5, 9.0)
+    heights, distances = _HANGS[camera_kind(camera)]
+    height, distance = draws.uniform(*heights), draws.uniform(*distances)
     near, far, half_width = 0.85 * distance, 1.2 * distance, 0.16 * distance
     yaw = draws.uniform(-0.6, 0.6)
     room = np.array([draws.uniform(7, 15), draws.uniform(14, 24), draws.uniform(3, 9)])
@@ -105,16 +116,16 @@ def scene(seed: int, camera: int) -> Scene:
 
 
 @lru_cache(maxsize=32)
-def backdrop(seed: int, camera: int) -> Float32[np.ndarray, "h w 3"]:
-    """Return the camera's empty picture in linear light, of size `FRAME`."""
+def backdrop(seed: int, camera: int, detail: int = 1) -> Float32[np.ndarray, "h w 3"]:
+    """Return the camera's empty picture in linear light, of `detail` times the size `FRAME`."""
     place = scene(seed, camera)
-    picture = np.empty((*FRAME, 3), np.float32)
+    picture = np.empty((FRAME[0] * detail, FRAME[1] * detail, 3), np.float32)
     sine, cosine = np.sin(place.yaw), np.cos(place.yaw)
     turn = np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
     cast(
         (turn @ place.position).astype(np.float32),
         (place.axes @ turn.T).astype(np.float32),
-        np.float32(place.focal),
+        np.float32(place.focal * detail),
         place.room,
         place.surfaces,
         place.boxes,

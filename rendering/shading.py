@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from resight.rendering.appearance import Appearance
 from resight.rendering.body import Body, welded_faces
@@ -22,7 +22,7 @@ from resight.rendering.garments import face_modes, inflate, normals, standoffs
 from resight.rendering.rasteriser import project_vertices, rasterise
 from resight.rendering.resolve import Film, resolve, vertex_table
 
-__all__ = ["Frame", "Lights", "render"]
+__all__ = ["Frame", "Lights", "PosedCloth", "posed_cloth", "render", "shade"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,24 +88,83 @@ def render(
     """
     if not 1 <= supersample <= 4:
         raise ValueError(f"supersample is {supersample}, expected 1 to 4")
-    faces, part, rest = body.f, body.face_part, np.asarray(rest, np.float64)
-    worn, cloth = _worn(appearance), _cloth(body, appearance)
+    cloth = posed_cloth(vertices, body, appearance, camera, supersample)
+    size = camera.height * supersample, camera.width * supersample
+    seen, nearest, spans = rasterise(cloth.screen, cloth.inverse, body.f, cloth.mode, cloth.along, cloth.cut, *size)
+    return shade(cloth, seen, nearest, spans, rest, body, appearance, camera, lights, supersample)
+
+
+class PosedCloth(NamedTuple):
+    """A dressed body in its pose, float64: what a renderer needs to know to find what is visible.
+
+    Attributes:
+        posed: (v, 3) vertices with their clothes, metres in the world.
+        screen: (v, 2) x and y of the vertices in 1/256 of a sample.
+        inverse: (v,) their inverse depth, 1/m; 0 for what is too near or far outside.
+        along: (v,) position along the limb.
+        mode: (f,) how each face is drawn (`rasteriser.DRAW` and so on).
+        cut: (f,) where each face's part is cut.
+    """
+
+    posed: Float64[np.ndarray, "v 3"]
+    screen: Int64[np.ndarray, "v 2"]
+    inverse: Float64[np.ndarray, "v"]
+    along: Float64[np.ndarray, "v"]
+    mode: UInt8[np.ndarray, "f"]
+    cut: Float64[np.ndarray, "f"]
+
+
+def posed_cloth(
+    vertices: Float32[np.ndarray, "v 3"], body: Body, appearance: Appearance, camera: Camera, supersample: int
+) -> PosedCloth:
+    """Put the clothes on a posed body and project it."""
+    cloth = _cloth(body, appearance)
     posed = inflate(np.asarray(vertices, np.float64), welded_faces(body), cloth.standoff)
     posed[body.seams[:, 0]] = posed[body.seams[:, 1]]
     position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
     intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
     screen, inverse = project_vertices(posed, position, rotation, intrinsics)
-    size = camera.height * supersample, camera.width * supersample
-    seen, nearest, spans = rasterise(screen, inverse, faces, cloth.mode, cloth.along, cloth.cut, *size)
-    table = vertex_table(screen, inverse, _normals(body, posed), rest, _template_normals(body), cloth.along)
+    return PosedCloth(posed, screen, inverse, cloth.along, cloth.mode, cloth.cut)
+
+
+def shade(
+    cloth: PosedCloth,
+    seen: Int32[np.ndarray, "sh sw"],
+    nearest: Float32[np.ndarray, "sh sw"],
+    spans: Int32[np.ndarray, "sh 2"],
+    rest: Float32[np.ndarray, "v 3"],
+    body: Body,
+    appearance: Appearance,
+    camera: Camera,
+    lights: Lights,
+    supersample: int,
+) -> Frame:
+    """Make the frame of what a renderer found at every sample.
+
+    Args:
+        cloth: the dressed body.
+        seen: face of each sample, -1 for none.
+        nearest: inverse depth of each sample, 1/m; 0 for none.
+        spans: of each row of samples, the columns outside which there is nothing.
+        rest: see `render`, as all that follows.
+        body: faces and parts.
+        appearance: what each part wears.
+        camera: where from.
+        lights: of the scene.
+        supersample: samples a pixel and axis.
+    """
+    worn, faces = _worn(appearance), body.f
+    shaped, facing = np.asarray(rest, np.float64), _template_normals(body)
+    table = vertex_table(cloth.screen, cloth.inverse, _normals(body, cloth.posed), shaped, facing, cloth.along)
     frame = _empty(camera.height, camera.width)
     film = Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal)
-    light = _light_table(lights, rotation)
-    resolve(seen, nearest, spans, table, faces, part, worn.looks, worn.cut, light, supersample, camera.focal[1], film)
+    light = _light_table(lights, np.ascontiguousarray(camera.rotation, np.float64))
+    across = camera.focal[1]
+    resolve(seen, nearest, spans, table, faces, body.face_part, worn.looks, worn.cut, light, supersample, across, film)
     return frame
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _template_normals(body: Body) -> np.ndarray:
     """Which way the cloth of each vertex faces: it decides along which axis a pattern is painted."""
     return _normals(body, body.v_template.astype(np.float64))

@@ -18,8 +18,10 @@ from jaxtyping import Float32, UInt8
 
 from resight.rendering.developing import TONE, develop_rows
 from resight.rendering.draws import stream
+from resight.rendering.splits import CameraKind
+from resight.rendering.world import camera_kind
 
-__all__ = ["Style", "Taps", "develop", "style", "taps"]
+__all__ = ["Style", "Taps", "develop", "neutral", "style", "taps"]
 
 FAINT: Final = 1e-3
 """Weights below this are left out of the band matrices."""
@@ -58,31 +60,80 @@ class Taps:
     weight: Float32[np.ndarray, "n support"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Range:
+    """From where to where each property reaches; exposure and casts as logarithms."""
+
+    warmth: tuple[float, float] = (-0.1, 0.1)
+    tint: tuple[float, float] = (-0.03, 0.03)
+    exposure: tuple[float, float] = (-0.28, 0.28)
+    saturation: tuple[float, float] = (0.8, 1.15)
+    contrast: tuple[float, float] = (0.0, 0.5)
+    blur: tuple[float, float] = (0.35, 0.75)
+    resolution: tuple[float, float] = (0.6, 1.0)
+    noise: tuple[float, float] = (0.006, 0.022)
+
+
+_RANGES: Final[dict[CameraKind, _Range]] = {
+    "usual": _Range(),
+    "foreign": _Range(
+        warmth=(0.14, 0.3),
+        tint=(-0.1, 0.1),
+        exposure=(-0.5, 0.35),
+        saturation=(0.5, 0.85),
+        contrast=(0.4, 0.9),
+        blur=(0.5, 1.0),
+        resolution=(0.45, 0.75),
+        noise=(0.015, 0.035),
+    ),
+    "coarse": _Range(resolution=(0.1, 0.2), noise=(0.01, 0.03)),
+}
+
+
 @lru_cache(maxsize=256)
 def style(seed: int, camera: int) -> Style:
     """Draw the style of camera `camera`.
 
     The first cameras of every seed spread evenly over each range (golden-ratio sequences), so that no seed gets cameras
-    that happen to be alike.
+    that happen to be alike. Foreign cameras are warm and cold in turn, never neutral as the usual ones are.
     """
-    start = stream(seed, "styles").random(8)
+    kind, start = camera_kind(camera), stream(seed, "styles").random(8)
     share = (start + camera * _STEPS) % 1.0
+    ranges = _RANGES[kind]
 
-    def within(number: int, low: float, high: float) -> float:
+    def within(number: int, reach: tuple[float, float]) -> float:
+        low, high = reach
         return float(low + (high - low) * share[number])
 
-    warmth, tint = within(0, -0.1, 0.1), within(1, -0.03, 0.03)
+    warmth, tint = within(0, ranges.warmth), within(1, ranges.tint)
+    warmth = -warmth if kind == "foreign" and camera % 2 else warmth
     balance = np.exp(np.array([warmth + tint, 0, -warmth + tint])).astype(np.float32)
     balance.setflags(write=False)
     return Style(
         camera=camera,
-        exposure=float(np.exp(within(2, -0.28, 0.28))),
+        exposure=float(np.exp(within(2, ranges.exposure))),
         balance=balance,
-        saturation=within(3, 0.8, 1.15),
-        contrast=within(4, 0.0, 0.5),
-        blur=within(5, 0.35, 0.75),
-        resolution=within(6, 0.6, 1.0),
-        noise=within(7, 0.006, 0.022),
+        saturation=within(3, ranges.saturation),
+        contrast=within(4, ranges.contrast),
+        blur=within(5, ranges.blur),
+        resolution=within(6, ranges.resolution),
+        noise=within(7, ranges.noise),
+    )
+
+
+def neutral(camera: int) -> Style:
+    """Return the style of a studio: what is white stays white, and nothing is blurred, noisy or lost."""
+    balance = np.ones(3, np.float32)
+    balance.setflags(write=False)
+    return Style(
+        camera=camera,
+        exposure=1.0,
+        balance=balance,
+        saturation=1.0,
+        contrast=0.2,
+        blur=0.3,
+        resolution=1.0,
+        noise=0.004,
     )
 
 

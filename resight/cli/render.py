@@ -15,24 +15,32 @@ class Render:
 
     Examples:
       resight render --world micro --out data/micro
-      resight render --world tiny --seed 1 --splits base --out data/tiny --workers 4
-      resight render --world tiny --preview --out sheets
+      resight render --world small --splits base clothes --seed 0 --out data/small --workers 4
+      resight render --splits all --out data/tiny
+      resight render --world tiny --splits style --renderer pyrender --out data/gl
+      resight render --world tiny --splits all --preview --out sheets
     """
 
     out: Path
     """Folder to publish into; each split becomes a data set in a folder of its own."""
     world: str = "tiny"
-    """micro (40 people, tests), tiny (272 people a split, demo)."""
+    """micro (40 people a split, tests), tiny (272, demo), small (1,100, ablations), medium (4,200, 300k images)."""
     seed: int = 0
     """Another seed is another population."""
     splits: tuple[str, ...] = ("base", "clothes")
-    """base: same clothes, other cameras. clothes: query and gallery share no outfit."""
+    """base: same clothes, other cameras. clothes: query and gallery share no outfit. shape: bodies without clothes.
+    occluded: things before the query. style: test cameras unlike the labelled ones. pose: people sit, reach and carry
+    in the test. lowres: queries of few pixels. all: every split."""
+    renderer: Literal["numba", "pyrender"] = "numba"
+    """numba defines the bytes and needs no driver; pyrender needs OpenGL through EGL."""
+    body: str = "capsule"
+    """capsule, anny, or a file of a body (.npz) of your own (`resight body --help`)."""
     workers: int = 2
     """Shards rendered at a time."""
     backend: Literal["local", "ray"] = "local"
     """local: threads of this process. ray: actors on the attached or a local cluster."""
     preview: bool = False
-    """Render only a contact sheet of each split, into OUT/SPLIT.png."""
+    """Render only contact sheets, PNG files in OUT: one of each split, one of people and outfits, one of shapes."""
     json: bool = False
     """Print the data cards as JSON."""
     quiet: bool = False
@@ -46,27 +54,48 @@ class Render:
 
         if self.preview:
             return self._preview()
+        splits = self._splits()
         with ProgressView(quiet=self.quiet) as view, pool_backend(self.backend, self.workers) as backend:
             cards = render_world(
-                self.world, seed=self.seed, out=self.out, splits=self.splits, backend=backend, progress=view
+                self.world,
+                seed=self.seed,
+                out=self.out,
+                splits=splits,
+                renderer=self.renderer,
+                body=self.body,
+                backend=backend,
+                progress=view,
             )
         if self.json:
             show_json({card.name: asdict(card) for card in cards})
         else:
-            for split in self.splits:
+            for split in splits:
                 show(str(self.out / split))
         return 0
+
+    def _splits(self) -> tuple[str, ...]:
+        """Return the names of the splits; `--splits base,clothes` is as good as `--splits base clothes`."""
+        from resight.rendering.splits import SPLITS
+
+        names = tuple(name for word in self.splits for name in word.split(",") if name)
+        return tuple(SPLITS) if names == ("all",) else names
 
     def _preview(self) -> int:
         """Write the contact sheets."""
         from resight.cluster.storage import open_storage
         from resight.datasets.sheet import sheet_png
-        from resight.rendering.preview import contact_sheet
+        from resight.rendering.bodies import find_body
+        from resight.rendering.preview import contact_sheet, people_sheet, shape_sheet
+        from resight.rendering.renderers import find_renderer
         from resight.terminal import show
 
-        storage = open_storage(self.out)
-        for split in self.splits:
-            picture = contact_sheet(self.world, seed=self.seed, split=split)
+        storage, body, draw = open_storage(self.out), find_body(self.body), find_renderer(self.renderer)
+        for split in self._splits():
+            picture = contact_sheet(self.world, seed=self.seed, split=split, body=body, draw=draw)
             storage.publish(sheet_png(picture), f"{split}.png")
             show(str(self.out / f"{split}.png"))
+        storage.publish(sheet_png(people_sheet(self.seed, body=body, draw=draw)), "people.png")
+        storage.publish(sheet_png(shape_sheet(body, draw=draw)), "shapes.png")
+        show(str(self.out / "people.png"))
+        show(str(self.out / "shapes.png"))
         return 0

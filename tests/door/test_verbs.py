@@ -29,9 +29,12 @@ def test_render_tells_where_and_again_does_nothing(world: Path, capsys: pytest.C
 
 
 def test_preview_is_a_picture_a_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["render", "--world", "micro", "--preview", "--out", str(tmp_path)]) == 0
-    for line in capsys.readouterr().out.split():
-        assert decode(Path(line).read_bytes()).shape == (8 * 128, 12 * 64, 3)
+    words = ["render", "--world", "micro", "--splits", "base,style", "--preview", "--out", str(tmp_path)]
+    assert run(words) == 0
+    lines = [Path(line) for line in capsys.readouterr().out.split()]
+    assert [path.stem for path in lines] == ["base", "style", "people", "shapes"]
+    heights = [decode(path.read_bytes()).shape[0] for path in lines]
+    assert heights == [8 * 128, 8 * 128, 8 * 128, 5 * 192]
 
 
 def test_no_workers_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from resight.cluster.pool import InProcess, RayActors
 from resight.cluster.progress import Step
 from resight.cluster.session import Session
 from resight.datasets.dataset import open_dataset
-from resight.rendering.preview import contact_sheet
+from resight.rendering.capsule import capsule_body
+from resight.rendering.preview import contact_sheet, people_sheet, shape_sheet
 from resight.rendering.render import render_world
 
 
@@ -34,7 +35,7 @@ def test_the_cards_count_what_the_world_promises(micro: Path) -> None:
     for card in cards.values():
         assert card.images == 40 * 12
         assert [card.counts[part]["ids"] for part in ("train", "val", "query", "gallery")] == [16, 8, 16, 16]
-        assert card.made_by["renderer"]["body_sha256"]
+        assert set(card.made_by["renderer"]) >= {"body", "renderer", "numba"}
     assert cards["base"].counts["query"]["images"] == 32
     assert cards["clothes"].counts["query"]["images"] == 64
 
@@ -111,6 +112,33 @@ def test_mistakes_are_explained_before_anything_is_made(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "splits", [("style",), pytest.param(("occluded", "pose", "lowres", "shape"), marks=pytest.mark.slow)]
+)
+def test_every_split_of_the_micro_world_is_a_data_set(splits: tuple[str, ...], tmp_path: Path) -> None:
+    for card in render_world("micro", seed=0, out=tmp_path, splits=splits):
+        more = 16 if card.name == "style" else 0
+        assert card.images == (40 + more) * 12
+        index = open_dataset(tmp_path / card.name).index
+        people = [set(index.pid[index.select(split=part)].tolist()) - {-1} for part in ("train", "val", "query")]
+        assert [len(group) for group in people] == [16, 8, 16]
+        assert len(set[int]().union(*people)) == 40
+        assert set(index.pid[index.select(split="gallery")]) == people[2]
+        assert (index.pid == -1).sum() == more * 12
+
+
 def test_a_contact_sheet_shows_people_in_rows() -> None:
-    sheet = contact_sheet("micro", seed=0, split="clothes", people=2, per_row=3)
+    sheet = contact_sheet("micro", seed=0, split="clothes", groups=("train",), people=2, per_row=3)
     assert sheet.shape == (256, 192, 3)
+    sides = contact_sheet("micro", seed=0, split="style", groups=("train", "unlabelled", "query"), people=1, per_row=6)
+    assert sides.shape == (128, 384, 3)
+    assert people_sheet(0, people=1, outfits=2, cameras=2).shape == (128, 256, 3)
+
+
+def test_a_sheet_of_shapes_shows_every_axis() -> None:
+    sheet = shape_sheet(capsule_body(), steps=(0.0, 2.0), height=96)
+    middle, changed = sheet[:96], sheet[96:]
+    width = sheet.shape[1] // 10
+    assert all(
+        (middle[:, n * width : (n + 1) * width] != changed[:, n * width : (n + 1) * width]).any() for n in range(10)
+    )
