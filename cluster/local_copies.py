@@ -6,6 +6,7 @@ shared between processes; shards, which are large and read by many, go through t
 
 import hashlib
 import threading
+import uuid
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -29,7 +30,7 @@ class LocalCopies:
 
     def __init__(self, limit_bytes: int = _LIMIT_BYTES) -> None:
         self._limit = limit_bytes
-        self._held: dict[str, tuple[Path, int]] = {}
+        self._held: dict[Path, int] = {}
         self._guard = threading.Lock()
         self._stack = ExitStack()
         self._folder: Path | None = None
@@ -48,26 +49,28 @@ class LocalCopies:
         """
         name = hashlib.sha256(f"{key}\0{version}".encode()).hexdigest()[:32]
         with self._guard:
-            held = self._held.pop(name, None)
-            if held is None or not held[0].is_file():
-                held = self._fetched(f"{name}-{PurePosixPath(key).name}", fetch, key)
-            self._held[name] = held  # at the end: asked for last
+            if self._folder is None:
+                self._folder = self._stack.enter_context(scratch_folder())
+            path = self._folder / f"{name}-{PurePosixPath(key).name}"
+        if not path.is_file():
+            self._make(path, fetch, key)
+        with self._guard:
+            self._held.pop(path, None)
+            self._held[path] = path.stat().st_size  # at the end: asked for last
             self._forget()
-            return held[0]
+        return path
 
-    def _fetched(self, name: str, fetch: Callable[[Path], None], key: str) -> tuple[Path, int]:
-        if self._folder is None:
-            self._folder = self._stack.enter_context(scratch_folder())
-        path = self._folder / name
-        with writing(f"a copy of {key!r} (TMPDIR)", self._folder.parent):
+    def _make(self, path: Path, fetch: Callable[[Path], None], key: str) -> None:
+        part = path.with_name(f".tmp-{uuid.uuid4().hex}")
+        with writing(f"a copy of {key!r} (TMPDIR)", path.parent.parent):
             try:
-                fetch(path)
-            except BaseException:
-                path.unlink(missing_ok=True)  # half a copy would keep a full disk full
-                raise
-            return path, path.stat().st_size
+                fetch(part)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)  # half a copy would keep a full disk full
 
     def _forget(self) -> None:
-        while len(self._held) > 1 and sum(size for _, size in self._held.values()) > self._limit:
-            path, _ = self._held.pop(next(iter(self._held)))
+        while len(self._held) > 1 and sum(self._held.values()) > self._limit:
+            path = next(iter(self._held))
+            del self._held[path]
             path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ Three laws, whatever the back end: a key appears complete or not at all; publish
 nothing is ever appended to or changed in place.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from typing import Protocol
 from resight.cluster.errors import UserError
 from resight.cluster.local_storage import LocalStorage
 
-__all__ = ["LocalStorage", "Storage", "is_url", "open_storage"]
+__all__ = ["LocalStorage", "Storage", "absolute", "is_url", "open_storage"]
 
 
 class Storage(Protocol):
@@ -89,6 +90,11 @@ class Storage(Protocol):
 def is_url(place: str | Path) -> bool:
     """Tell whether a place is a URL, which must not be made a path of: `s3://bucket` is not `s3:/bucket`."""
     return "://" in str(place)
+
+
+def absolute(place: str | Path) -> str:
+    """Return a place as every process finds it, whatever its working directory: a URL, or a path from the root."""
+    return str(place) if is_url(place) else os.path.abspath(os.path.expanduser(place))
 
 
 def open_storage(url: str | Path) -> Storage:

@@ -11,7 +11,9 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from resight.cluster.session import Session, ray_session  # noqa: E402
-from tests.s3.fixtures import moto, on_moto, swift  # noqa: E402, F401
+from tests.s3 import fixtures  # noqa: E402
+
+moto, swift, on_moto = fixtures.moto, fixtures.swift, fixtures.on_moto
 
 # A developer's own cluster and buckets are not ours to use, and a test writes no token into a home.
 for name in [name for name in os.environ if name.startswith("AWS_")]:

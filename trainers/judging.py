@@ -31,7 +31,7 @@ FRESH_SEED = 2**31 - 1
 
 def judge_run(
     path: Path,
-    data: Path,
+    data: str | Path,
     *,
     protocol: str = "market1501",
     scoring: Scoring = Scoring(),  # noqa: B008 - frozen

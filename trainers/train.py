@@ -19,6 +19,7 @@ import torch
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Progress, Step, silent
 from resight.cluster.session import ray_session
+from resight.cluster.storage import is_url
 from resight.datasets.sources import parse_source
 from resight.trainers.config import Config, diff, fingerprint
 from resight.trainers.contexts.in_process import InProcess, Place, joined, place
@@ -134,7 +135,7 @@ def _at_the_door(config: Config, workers: int) -> Config:
 
 def _absolute(source: str) -> str:
     """Return "path" or "path:weight" with the path from the root; a URL stays as it is."""
-    if "://" in source:
+    if is_url(source):
         return source
     path, _ = parse_source(source)
     return os.path.abspath(os.path.expanduser(path)) + source[len(path) :]

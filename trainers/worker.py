@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from resight.cluster.errors import UserError
+from resight.cluster.storage import is_url
 from resight.datasets.loader import Loader, open_training_data
+from resight.datasets.node_cache import node_cache
 from resight.datasets.shard_cache import ShardCache
-from resight.trainers.config import Config
+from resight.trainers.config import Config, DataConfig
 from resight.trainers.contexts.context import RunContext
 from resight.trainers.contexts.in_process import Place
 from resight.trainers.contexts.recorder import Recorder
@@ -74,8 +76,6 @@ def open_data(config: Config, *, world: int, local_rank: int = 0) -> Loader:
             where="workers",
             cure=f"use {images} workers or fewer, or a larger sampler.ids_per_batch or sampler.bn_group",
         )
-    folder = config.data.cache_dir
-    cache = None if folder is None else ShardCache(folder, limit_bytes=int(config.data.cache_gib * (1 << 30)))
     return open_training_data(
         config.data.sources,
         sampler=config.sampler,
@@ -86,8 +86,15 @@ def open_data(config: Config, *, world: int, local_rank: int = 0) -> Loader:
         device=device if on == "device" or (on == "auto" and device.type == "cuda") else None,
         cache_gib=config.data.decoded_gib,
         share=config.data.share_decoded,
-        shard_cache=cache,
+        shard_cache=_shard_cache(config.data),
     )
+
+
+def _shard_cache(data: DataConfig) -> ShardCache | None:
+    """Return what shards are read through: the given folder; else the machine's own, as soon as a source is a URL."""
+    if data.cache_dir is not None:
+        return ShardCache(data.cache_dir, limit_bytes=int(data.cache_gib * (1 << 30)))
+    return node_cache(data.cache_gib) if any(is_url(source) for source in data.sources) else None
 
 
 @contextmanager

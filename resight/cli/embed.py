@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from resight.cli.place import Place
+
 __all__ = ["Embed"]
 
 
@@ -23,8 +25,8 @@ class Embed:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """A run folder, or one checkpoint's folder."""
-    data: Path
-    """The data set to embed."""
+    data: Place
+    """The data set to embed: a folder, or s3://bucket/prefix."""
     out: Path
     """Parquet file to write."""
     splits: tuple[str, ...] = ()

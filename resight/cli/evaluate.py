@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from resight.cli.place import Place
 from resight.cluster.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class Evaluate:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """A run folder, or one checkpoint's folder."""
-    data: Path
-    """The data set to judge on; its query and gallery splits are used."""
+    data: Place
+    """The data set to judge on, a folder or s3://bucket/prefix; its query and gallery splits are used."""
     protocol: str = "market1501"
     """What a query is not asked to find. market1501 (also cuhk03_np, msmt17, veri776): its own pid and camera.
     no_camera: nothing. clothes_changed, clothes_same: also its own, or other, clothes; clothes_general and

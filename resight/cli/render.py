@@ -1,8 +1,9 @@
 """`resight render`: make people from a seed."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
+
+from resight.cli.place import Place
 
 __all__ = ["Render"]
 
@@ -19,8 +20,8 @@ class Render:
       resight render --world tiny --preview --out sheets
     """
 
-    out: Path
-    """Folder to publish into; each split becomes a data set in a folder of its own."""
+    out: Place
+    """Folder or s3://bucket/prefix to publish into; each split becomes a data set below it."""
     world: str = "tiny"
     """micro (40 people, tests), tiny (272 people a split, demo)."""
     seed: int = 0
@@ -54,8 +55,11 @@ class Render:
             show_json({card.name: asdict(card) for card in cards})
         else:
             for split in self.splits:
-                show(str(self.out / split))
+                show(self._below(split))
         return 0
+
+    def _below(self, name: str) -> str:
+        return f"{self.out.rstrip('/')}/{name}"
 
     def _preview(self) -> int:
         """Write the contact sheets."""
@@ -68,5 +72,5 @@ class Render:
         for split in self.splits:
             picture = contact_sheet(self.world, seed=self.seed, split=split)
             storage.publish(sheet_png(picture), f"{split}.png")
-            show(str(self.out / f"{split}.png"))
+            show(self._below(f"{split}.png"))
         return 0

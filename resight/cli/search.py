@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from resight.cli.place import Place
+
 if TYPE_CHECKING:
     from resight.trainers.gallery.finding import Findings
 
@@ -37,7 +39,7 @@ class Search:
     """Search only such images: camid=3, camid=1,2, pid!=7, dataset=NAME; all that are given must hold."""
     page: Path | None = None
     """Write a page of pictures there (HTML)."""
-    data: tuple[Path, ...] = ()
+    data: tuple[Place, ...] = ()
     """For the page: data sets that have moved since they were embedded."""
     json: bool = False
     """Print the answers as JSON."""

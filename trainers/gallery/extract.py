@@ -20,7 +20,7 @@ from resight.cluster.errors import UserError
 from resight.cluster.pool import InProcess, Made, PoolBackend, Unit, run_pool
 from resight.cluster.progress import Progress, silent
 from resight.cluster.scratch import scratch_folder
-from resight.cluster.storage import Storage, open_storage
+from resight.cluster.storage import Storage, absolute, open_storage
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.trainers.embedder import Embedder
 from resight.trainers.gallery.features import FeatureCard, make_table, read_card, write_features
@@ -46,11 +46,11 @@ class EmbedWork:
 
     Args:
         checkpoint: the network's; each copy of this work loads it at its first part.
-        data: the data set, on every machine that works.
+        data: the data set, where every machine that works finds it.
         splits: whose images are embedded.
     """
 
-    def __init__(self, checkpoint: Path, data: Path, splits: tuple[str, ...]) -> None:
+    def __init__(self, checkpoint: Path, data: str, splits: tuple[str, ...]) -> None:
         self._given = (checkpoint, data, splits)
         self._opened: tuple[Embedder, Dataset, np.ndarray] | None = None
 
@@ -78,7 +78,7 @@ class EmbedWork:
 
 def embed_data(
     run: Path,
-    data: Path,
+    data: str | Path,
     out: Path,
     *,
     splits: Sequence[str] = (),
@@ -101,7 +101,7 @@ def embed_data(
         UserError: for a missing run or data set, a split without images, images that cannot be read, or a file that is
             there and holds something else.
     """
-    checkpoint, dataset = find_checkpoint(run, which=which), open_dataset(data.expanduser().absolute())
+    checkpoint, dataset = find_checkpoint(run, which=which), open_dataset(absolute(data))
     splits = tuple(splits) or dataset.index.splits
     rows = ordered_rows(dataset, splits)
     model = identify(checkpoint, dim=load_embedder(checkpoint).dim)
@@ -116,7 +116,7 @@ def embed_data(
     out = out.expanduser().absolute()
     if not _is_there(out, card):
         parts = open_storage(out.with_name(f"{out.name}.parts"))
-        work = EmbedWork(checkpoint, Path(dataset.path), splits)
+        work = EmbedWork(checkpoint, dataset.path, splits)
         _make(work, _units(card), parts, backend or InProcess(), progress)
         _join(parts, card, out)
     _remove_parts(out.with_name(f"{out.name}.parts"))

@@ -20,7 +20,7 @@ __all__ = ["MOST_QUERIES", "write_search_page"]
 MOST_QUERIES: Final = 60
 
 
-def write_search_page(findings: Findings, out: Path, *, data: Sequence[Path] = ()) -> Path:
+def write_search_page(findings: Findings, out: Path, *, data: Sequence[str | Path] = ()) -> Path:
     """Write the page and return its path.
 
     Args:
