@@ -68,6 +68,16 @@ class LocalStorage:
         """Return the length in bytes of every object whose key starts with `prefix`, by sorted key."""
         return {key: path.stat().st_size for key, path in sorted(self._below(prefix))}
 
+    def age_s(self, key: str) -> float:
+        """Return how long ago the object was published, by the file system's clock."""
+        probe = self._path(key).with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+        with writing("a file that asks the time", self.root):
+            probe.touch()
+            try:
+                return probe.stat().st_mtime - self.local(key).stat().st_mtime
+            finally:
+                probe.unlink()
+
     def publish(self, data: bytes, key: str, *, exclusive: bool = False) -> bool:
         """Publish `data` under `key`: temporary file, flush, rename (or link, which refuses a name that is taken)."""
         return self._publish(key, lambda temporary: _write(temporary, data), _link if exclusive else _rename)

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,6 +127,12 @@ class S3Storage:
                     if key and not key.endswith("/"):  # some tools keep an empty object in place of a folder
                         found[key] = int(each["Size"])
         return dict(sorted(found.items()))
+
+    def age_s(self, key: str) -> float:
+        """Return how long ago the object was published, by the server's clock; it counts whole seconds."""
+        head = self._found(key)
+        now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return (now - head["LastModified"]).total_seconds()
 
     def publish(self, data: bytes, key: str, *, exclusive: bool = False) -> bool:
         """Publish `data` under `key` by one request, whose signature carries the bytes' sha256."""

@@ -51,6 +51,10 @@ class Storage(Protocol):
         """Return the length in bytes of every object whose key starts with `prefix`, by sorted key: one listing."""
         ...
 
+    def age_s(self, key: str) -> float:
+        """Return how long ago the object was published, in seconds by the storage's own clock; UserError without it."""
+        ...
+
     def publish(self, data: bytes, key: str, *, exclusive: bool = False) -> bool:
         """Publish `data` under `key`, atomically.
 

@@ -21,6 +21,7 @@ from resight.trainers.engines import open_engine
 from resight.trainers.engines.placing import device_for
 from resight.trainers.fit import FitResult, fit
 from resight.trainers.lease import Fence
+from resight.trainers.mirror import Mirror
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.trackers import Tracker
 
@@ -35,6 +36,7 @@ def work(
     trackers: Sequence[Tracker] = (),
     *,
     fence: Fence | None = None,
+    mirror: Mirror | None = None,
 ) -> FitResult:
     """Train as one worker; the process group, if there are several, has been joined already.
 
@@ -45,6 +47,7 @@ def work(
         context_of: makes the context around the recorder.
         trackers: further followers of rank 0's events.
         fence: rank 0's leave to write into the run folder.
+        mirror: what copies rank 0's checkpoints into a bucket.
     """
     with ExitStack() as stack:
         stack.enter_context(_threads(config.engine.threads))
@@ -57,6 +60,7 @@ def work(
                 keep_best=config.run.keep_best,
                 trackers=trackers,
                 fence=fence,
+                mirror=mirror,
             )
         )
         engine = open_engine(config.engine, world=where.world, local_rank=where.local_rank)

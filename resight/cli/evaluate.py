@@ -1,7 +1,6 @@
 """`resight evaluate`: judge a run on people it has never seen."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -29,8 +28,8 @@ class Evaluate:
       resight evaluate runs/market --data data/prcc --protocol prcc_cross_single_shot --format markdown
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """A run folder, or one checkpoint's folder."""
+    run_folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """A run folder, the s3://bucket/prefix of one, or one checkpoint's folder."""
     data: Place
     """The data set to judge on, a folder or s3://bucket/prefix; its query and gallery splits are used."""
     protocol: str = "market1501"

@@ -92,6 +92,13 @@ def test_listing_is_sorted_and_filtered(storage: Storage):
     assert storage.list("absent/") == []
 
 
+def test_the_age_of_an_object(storage: Storage):
+    storage.publish(b"", "a/key")
+    assert -1.5 < storage.age_s("a/key") < 60
+    with pytest.raises(UserError, match="'no' is not there"):
+        storage.age_s("no")
+
+
 def test_deleting_is_harmless_when_absent(storage: Storage):
     storage.publish(b"", "key")
     storage.delete("key")

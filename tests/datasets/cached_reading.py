@@ -56,6 +56,9 @@ class FarStorage:
     def sizes(self, prefix: str = "") -> dict[str, int]:
         return self._local.sizes(prefix)
 
+    def age_s(self, key: str) -> float:
+        return self._local.age_s(key)
+
     def list(self, prefix: str = "") -> list[str]:
         return self._local.list(prefix)
 
