@@ -26,7 +26,10 @@ from resight.trainers import checkpoint as checkpoints
 from resight.trainers.lease import Fence, LeaseLost, held
 from resight.trainers.run_folder import RunFolder
 
-__all__ = ["Chosen", "Mirror", "mirrored", "newest_or_best", "run_here", "without_tensors", "working_folder"]
+__all__ = [
+    "Chosen", "Mirror", "driven", "mirrored", "newest_or_best", "pushed_at_the_end", "run_here", "without_tensors",
+    "working_folder",
+]  # fmt: skip
 
 _CHECKPOINTS: Final = "checkpoints/"
 _OWN: Final = ("control/", "ray/")  # of whoever runs now, on the machine that it runs on
@@ -37,10 +40,15 @@ Chosen = Callable[[RunFolder], Path | None]
 """Which checkpoint's tensors are wanted here: told the run with everything small, gives its folder, or None."""
 
 
-def working_folder(url: str) -> Path:
-    """Return where the working copy of a run in a bucket lies: one a user and run, the same for all its ranks."""
+def working_folder(url: str, *, part: str = "run") -> Path:
+    """Return where the working copy of a run in a bucket lies: one a user, run and machine, the same for all its ranks.
+
+    Args:
+        url: the run.
+        part: whose copy, where several processes of one machine each have one: "driver" for Ray's.
+    """
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"resight-runs-{os.getuid()}" / name
+    return Path(tempfile.gettempdir()) / f"resight-runs-{os.getuid()}" / f"{name}-{part}"
 
 
 class Mirror:
@@ -99,6 +107,17 @@ class Mirror:
             self._known[key] = here[key]
         if self._fence is not None:
             self._remove_pruned()
+
+    @property
+    def lease(self) -> int:
+        """The number under which the run in the bucket is held."""
+        assert self._fence is not None, "who asks holds the run"
+        return self._fence.number
+
+    def put(self, *keys: str) -> None:
+        """Copy some files up, whatever else is new here."""
+        for key in keys:
+            self._put(key)
 
     def finished(self) -> bool:
         """Tell whether the run in the bucket has reached its last epoch, without a working copy."""
@@ -166,18 +185,49 @@ def mirrored(url: str, *, rank: int) -> Generator[Mirror]:
     if rank != 0:
         yield Mirror(storage, folder)
         return
-    with held(f"{storage.url}/control", attempt=Mirror(storage, folder).attempts() + 1) as fence:
+    with _held(storage) as fence:
         mirror = Mirror(storage, folder, fence)
         mirror.pull(RunFolder.latest)
-        try:
+        with pushed_at_the_end(mirror):
             yield mirror
-        except LeaseLost:
-            raise
-        except BaseException:
-            with suppress(UserError):  # the error under way says more than this one would
-                mirror.push()
-            raise
-        mirror.push()
+
+
+@contextmanager
+def driven(url: str) -> Generator[Mirror]:
+    """Hold a run in a bucket for workers on other machines, who copy it up; this process copies up what it is told to.
+
+    Args:
+        url: the run.
+
+    Raises:
+        UserError: as `mirrored`.
+    """
+    storage = open_storage(url)
+    with _held(storage) as fence:
+        mirror = Mirror(storage, working_folder(storage.url, part="driver"), fence)
+        mirror.pull(without_tensors)
+        yield mirror
+
+
+@contextmanager
+def _held(storage: Storage) -> Generator[Fence]:
+    attempts = Mirror(storage, Path()).attempts()
+    with held(f"{storage.url}/control", attempt=attempts + 1) as fence:
+        yield fence
+
+
+@contextmanager
+def pushed_at_the_end(mirror: Mirror) -> Generator[None]:
+    """Copy up what is new when the block ends, with an error too; a run that was taken over is left alone."""
+    try:
+        yield
+    except LeaseLost:
+        raise
+    except BaseException:
+        with suppress(UserError):  # the error under way says more than this one would
+            mirror.push()
+        raise
+    mirror.push()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from resight.trainers.engines import check_engine
 from resight.trainers.environment import environment
 from resight.trainers.following import following
 from resight.trainers.lease import Fence, held
-from resight.trainers.mirror import Mirror, mirrored
+from resight.trainers.mirror import Mirror, driven, mirrored, without_tensors
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.signals import StopNote, Told, on_stop
 from resight.trainers.trackers import ProgressTracker
@@ -75,7 +75,10 @@ def train(
     check_engine(config.engine, world=workers)
     if not is_url(out):
         return _train(config, RunFolder(Path(out)), workers, backend, resume, progress)
-    _refuse_far_ranks(str(out), backend, where)
+    if backend == "ray":
+        with driven(str(out)) as mirror:
+            return _train(config, mirror.run, workers, backend, resume, progress, mirror)
+    _refuse_far_ranks(str(out), where)
     with mirrored(str(out), rank=where.rank) as mirror:
         return _train(config, mirror.run, workers, backend, resume, progress, mirror)
 
@@ -105,7 +108,7 @@ def _train(
             run.write_environment(environment(workers=workers, backend=backend))
             StopNote(run.control).clear()
         if backend == "ray":
-            told = _on_ray(config, run, workers, fence, progress)
+            told = _on_ray(config, run, workers, fence, progress, mirror)
         else:
             told = _locally(config, run, where, fence, progress, mirror)
     if told.interrupted and not run.finished:
@@ -126,15 +129,24 @@ def _locally(
     return told
 
 
-def _on_ray(config: Config, run: RunFolder, workers: int, fence: Fence | None, progress: Progress) -> Told:
+def _on_ray(
+    config: Config, run: RunFolder, workers: int, fence: Fence | None, progress: Progress, mirror: Mirror | None
+) -> Told:
     from resight.trainers.contexts.ray_train import fit_on_ray  # Ray takes seconds to import
 
     assert fence is not None, "the driver is no rank, and holds the lease"
+    if mirror is not None:
+        mirror.put(run.config_file.name, run.environment_file.name)
+    note = StopNote(run.control if mirror is None else f"{run.place}/{run.control.name}")
+    note.clear()
     with ExitStack() as stack:
         session = stack.enter_context(ray_session(workers_cpus=max(workers, os.cpu_count() or 1)))
-        told = stack.enter_context(on_stop(StopNote(run.control).leave))
+        told = stack.enter_context(on_stop(note.leave))
         stack.enter_context(following(run.events_file(), ProgressTracker(progress)))
-        fit_on_ray(config, run, workers=workers, private=session.started, lease=fence.number)
+        lease = fence.number if mirror is None else mirror.lease
+        fit_on_ray(config, run, workers=workers, private=session.started, lease=lease)
+    if mirror is not None:
+        mirror.pull(without_tensors)  # what the workers did
     return told
 
 
@@ -173,14 +185,14 @@ def _refuse(workers: int, backend: Backend, where: Place) -> None:
         )
 
 
-def _refuse_far_ranks(out: str, backend: Backend, where: Place) -> None:
-    """Refuse ranks on several machines for a run in a bucket: they share its working copy, a folder."""
+def _refuse_far_ranks(out: str, where: Place) -> None:
+    """Refuse torchrun on several machines for a run in a bucket: its ranks share the working copy, a folder."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", where.world))
-    if backend == "ray" or here < where.world:
+    if here < where.world:
         raise UserError(
-            "a run in a bucket is trained by the processes of one machine",
+            "torchrun trains a run in a bucket on one machine only",
             where=f"--out {out}",
-            cure="give Ray, and torchrun on several machines, a folder on a file system that all of them mount",
+            cure="use --backend ray, or a folder on a file system that all machines mount",
         )
 
 

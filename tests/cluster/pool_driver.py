@@ -1,6 +1,7 @@
 """A pool's driver as a process of its own, to be killed: makes small units, slowly, and says how far it is.
 
-Arguments: where to publish, how many units, how many workers. The last unit is poisoned.
+Arguments: where to publish, how many units, how many workers, and, for Ray, the cluster's address. The last unit is
+poisoned.
 """
 
 import json
@@ -10,8 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from resight.cluster.pool import InProcess, Made, PoolResult, Unit, run_pool
+from resight.cluster.pool import InProcess, Made, PoolBackend, PoolResult, RayActors, Unit, run_pool
 from resight.cluster.progress import Progress, Step, silent
+from resight.cluster.session import ray_session
 from resight.cluster.storage import Storage, open_storage
 
 
@@ -32,10 +34,11 @@ class Slow:
         return Made(files={f"shards/{unit.name}.bin": scratch / "data", f"rows/{unit.name}": scratch / "rows"})
 
 
-def make(storage: Storage, units: int, workers: int, progress: Progress = silent, pause_s: float = 0.0) -> PoolResult:
+def make(
+    storage: Storage, units: int, backend: PoolBackend, progress: Progress = silent, pause_s: float = 0.0
+) -> PoolResult:
     wanted = [Unit(name=f"unit-{n:03d}", spec={"seed": n}) for n in range(units)]
     poison = Unit(name="poisoned", spec={"seed": "poison"})
-    backend = InProcess(workers=workers)
     return run_pool(Slow(pause_s=pause_s), [*wanted, poison], storage, backend=backend, progress=progress)
 
 
@@ -44,8 +47,13 @@ def tell(step: Step) -> None:
     sys.stdout.flush()
 
 
-def main(place: str, units: str, workers: str) -> None:
-    result = make(open_storage(place), int(units), int(workers), tell, pause_s=0.1)
+def main(place: str, units: str, workers: str, address: str = "") -> None:
+    storage = open_storage(place)
+    if address:
+        with ray_session(address=address):
+            result = make(storage, int(units), RayActors(workers=int(workers)), tell, pause_s=0.7)
+    else:
+        result = make(storage, int(units), InProcess(workers=int(workers)), tell, pause_s=0.1)
     sys.stdout.write(json.dumps({"quarantined": [[each.name, each.reason] for each in result.quarantined]}) + "\n")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from resight.cluster.pool import InProcess
 from resight.cluster.storage import LocalStorage, Storage, open_storage
 from tests.cluster.pool_driver import make
 from tests.s3.faulty_proxy import EVERY_FAULT, Faults, faulty_proxy
@@ -55,7 +56,7 @@ def check_exactly_once(place: str, tmp_path: Path, *, units: int, kills: int) ->
     assert poisoned[0] == "poisoned"
     assert poisoned[1].startswith("ValueError: nobody can make this\n  at ")
     calm = LocalStorage(tmp_path / "calm")
-    make(calm, units, 1)
+    make(calm, units, InProcess())
     found = published(open_storage(place))
     assert sorted(found) == calm.list()
     assert found == published(calm)
@@ -74,7 +75,7 @@ def test_a_driver_that_is_killed_on_a_network_that_fails(
         assert set(faults.met) >= set(EVERY_FAULT)
         faults.requests.clear()
         begun = time.monotonic()
-        result = make(open_storage(place), 40 if slow else 14, WORKERS)
+        result = make(open_storage(place), 40 if slow else 14, InProcess(workers=WORKERS))
         assert time.monotonic() - begun < 5
         assert result.skipped == (40 if slow else 14)
         assert not [request for request in faults.requests if request.startswith(("PUT", "POST", "DELETE"))]

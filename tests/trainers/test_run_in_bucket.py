@@ -113,10 +113,41 @@ def test_a_killed_run_goes_on_elsewhere(
         started.communicate()
         assert not bucket.exists("checkpoints/0003-0000012/manifest.json")
         resumed = train(config, out=place, resume="must")
+        found = weights(bucket)
     calm = train(config, out=temporary / "calm")
     assert resumed.finished
     assert resumed.attempts() == 2
-    assert weights(bucket) == weights(open_storage(calm.path))
+    assert found == weights(open_storage(calm.path))
+
+
+@pytest.mark.slow
+def test_on_ray_workers_share_a_run_in_a_bucket(on_moto: str, data: Path, tmp_path: Path) -> None:
+    """Stopped by SIGTERM, started again on another machine: what two workers did is in the bucket, and nowhere else."""
+    config, place, bucket = small(data, **{"run.epochs": 3}), f"{on_moto}/run", open_storage(f"{on_moto}/run")
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_yaml(config))
+    words = [sys.executable, "-m", "resight", "train", "--config", str(file), "--out", place, "--quiet", "--backend"]
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        (tmp_path / name).mkdir()
+        more = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / name)}
+        return subprocess.Popen([*words, "ray", "--workers", "2"], env={**os.environ, **more}, stderr=subprocess.PIPE)
+
+    first, until = start("a"), time.monotonic() + 200
+    while not [key for key in bucket.list("checkpoints/") if key.endswith("manifest.json")]:
+        assert first.poll() is None, first.communicate()[1]
+        assert time.monotonic() < until
+    first.terminate()
+    said = first.communicate(timeout=200)[1]
+    assert first.returncode == 0, said
+    second = start("b")
+    said = second.communicate(timeout=200)[1]
+    assert second.returncode == 0, said
+    events = [json.loads(line) for line in bucket.read("events.jsonl").splitlines()]
+    assert events[-1]["event"] == "finish"
+    assert {"config.yaml", "environment.json", "metrics.parquet", "events-01.jsonl"} <= set(bucket.list())
+    assert bucket.exists("checkpoints/0003-0000012/manifest.json")
+    assert [event["step"] for event in events if event["event"] == "step"] == list(range(1, 13))
 
 
 def test_one_start_at_a_time(on_moto: str, data: Path, temporary: Path) -> None:
@@ -128,9 +159,14 @@ def test_one_start_at_a_time(on_moto: str, data: Path, temporary: Path) -> None:
     assert not open_storage(on_moto).exists("environment.json")
 
 
-def test_what_a_bucket_cannot_take_is_refused(on_moto: str, data: Path, temporary: Path) -> None:
-    with pytest.raises(UserError, match="trained by the processes of one machine") as caught:
-        train(small(data), out=on_moto, backend="ray")
+def test_what_a_bucket_cannot_take_is_refused(
+    on_moto: str, data: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as torchrun:
+        for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}.items():
+            torchrun.setenv(name, value)
+        with pytest.raises(UserError, match="on one machine only") as caught:
+            train(small(data), out=on_moto)
     assert "mount" in caught.value.cure
     open_storage(on_moto).publish(b"precious", "thesis.pdf")
     with pytest.raises(UserError, match=r"other files than a run's here, e\.g\. 'thesis\.pdf'"):
