@@ -232,27 +232,28 @@ def pushed_at_the_end(mirror: Mirror) -> Generator[None]:
 
 @contextmanager
 def run_here(place: str | Path, chosen: Chosen = RunFolder.latest) -> Generator[Path]:
-    """Give a run as a folder on this machine; what is written into it goes into its bucket at the end.
+    """Give a run, or one checkpoint, as a folder on this machine; what is written there goes to its bucket at the end.
 
     Args:
-        place: a run folder, a checkpoint's folder, or the URL of a run.
+        place: a run folder, a checkpoint's folder, or the URL of one of them.
         chosen: of a run in a bucket, the checkpoint whose tensors are wanted.
 
     Raises:
-        UserError: when there is no run in the bucket.
+        UserError: when there is no run, or not this checkpoint, in the bucket.
     """
     if not is_url(place):
         yield Path(place)
         return
-    storage = open_storage(str(place))
-    if not storage.exists(_CONFIG):
-        cure = "give what was given to `resight train --out`"
-        raise UserError("there is no run here: no config.yaml", where=storage.url, cure=cure)
+    run, _, name = str(place).rstrip("/").partition(f"/{_CHECKPOINTS}")
+    storage = open_storage(run)
+    if not storage.exists(f"{_CHECKPOINTS}{name}/manifest.json" if name else _CONFIG):
+        problem = "there is no such checkpoint" if name else "there is no run here: no config.yaml"
+        raise UserError(problem, where=str(place), cure="give what was given to `resight train --out`")
     with scratch_folder() as scratch:
         folder = scratch / storage.url.rpartition("/")[2]  # the run's name
         mirror = Mirror(storage, folder)
-        mirror.pull(chosen)
-        yield folder
+        mirror.pull((lambda run: run.checkpoints / name) if name else chosen)
+        yield folder / _CHECKPOINTS / name if name else folder
         mirror.push()
 
 

@@ -31,8 +31,8 @@ class Search:
     """Pictures, folders of pictures, or DATA:KEY."""
     index: Path
     """The index to search, made by `resight index`."""
-    run_folder: Annotated[Path | None, tyro.conf.arg(name="run", metavar="RUN")] = None
-    """The run whose model made the index, if it has moved since; its weights are compared."""
+    run_folder: Annotated[str | None, tyro.conf.arg(name="run", metavar="RUN")] = None
+    """The run whose model made the index, if it has moved since, a folder or URL; its weights are compared."""
     top: int = 10
     """Answers a query."""
     where: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from tests.s3.servers import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).resolve().parents[2]
-WORLD, SPLITS, KILLS = "tiny", ("base", "clothes"), 10
+WORLD, SPLITS, KILLS = "tiny", ("base",), 10
 
 
 def start(place: str) -> subprocess.Popen[bytes]:
@@ -30,20 +31,21 @@ def start(place: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, "--quiet"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def finish(place: str) -> float:
-    """Run the command to its end; return the seconds that it took."""
-    begun = time.monotonic()
+def finish(place: str) -> tuple[float, float]:
+    """Run the command to its end; return the seconds that it took, by the clock and of processors."""
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     process = start(place)
     _, said = process.communicate()
     assert process.returncode == 0, said
-    return time.monotonic() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - begun, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
     """An undisturbed run: where, and in how many seconds."""
     place = str(tmp_path_factory.mktemp("calm"))
-    return place, finish(place)
+    return place, finish(place)[0]
 
 
 def digests(storage: Storage) -> dict[str, str]:
@@ -74,7 +76,7 @@ def test_on_a_disk(calm: tuple[str, float], tmp_path: Path) -> None:
     place = str(tmp_path / "rough")
     rough(place, calm, KILLS)
     before = {path: path.stat().st_mtime_ns for path in Path(place).rglob("*")}
-    assert finish(place) < 5 + 5  # the interpreter and the kernels take most of it
+    assert finish(place)[1] < 5  # of processors: others may be busy on this machine
     assert before == {path: path.stat().st_mtime_ns for path in Path(place).rglob("*")}
 
 

@@ -87,6 +87,18 @@ def test_a_run_in_a_bucket_is_a_run(
     assert command(["report", there.place]) == 0
     assert capsys.readouterr().out.strip() == f"{there.place}/report.html"
     assert b"mAP" in bucket.read("report.html")
+    file, index = str(temporary / "found.parquet"), str(temporary / "index")
+    assert command(["embed", there.place, "--data", str(data), "--out", file, "--splits", "gallery", "--quiet"]) == 0
+    assert command(["index", file, "--out", index]) == 0
+    capsys.readouterr()
+    search = ["search", f"{data}:query-0050-00", "--index", index, "--top", "1", "--json"]
+    for run in ([], ["--run", there.place], ["--run", f"{there.place}/checkpoints/0002-0000008"]):
+        assert command([*search, *run]) == 0
+        assert len(json.loads(capsys.readouterr().out)["found"][0]["results"]) == 1
+    assert command([*search, "--run", f"{there.place}/checkpoints/0001-0000004"]) == 2
+    assert "no such checkpoint" in capsys.readouterr().err
+    assert command(["search", f"{data}:query-0050-00", "--index", f"{on_moto}/index"]) == 2
+    assert "is a URL" in capsys.readouterr().err
     assert weights(bucket) == weights(open_storage(here.path))
 
 

@@ -35,14 +35,14 @@ class Findings:
 
     Attributes:
         index: in which index.
-        checkpoint: the model that looked.
+        checkpoint: the folder or URL of the model that looked.
         where: the filters that were set.
         queries: what was searched for.
         answers: for each query, nearest first.
     """
 
     index: GalleryIndex
-    checkpoint: Path
+    checkpoint: str
     where: tuple[str, ...]
     queries: Sequence[Query]
     answers: Sequence[Sequence[Answer]]
@@ -60,7 +60,7 @@ class Findings:
 
 
 def find(
-    words: Sequence[str], path: Path, *, run: Path | None = None, top: int = 10, where: Sequence[str] = ()
+    words: Sequence[str], path: Path, *, run: str | Path | None = None, top: int = 10, where: Sequence[str] = ()
 ) -> Findings:
     """Search an index for pictures.
 

@@ -38,7 +38,7 @@ def write_search_page(findings: Findings, out: Path, *, data: Sequence[str | Pat
     facts = [
         ("images", f"{manifest.rows:,}"),
         ("data sets", ", ".join(names)),
-        ("model", f"{findings.checkpoint.parent.parent.name} {findings.checkpoint.name}"),
+        ("model", " ".join(findings.checkpoint.split("/")[-3::2])),
         ("numbers an image", str(manifest.model.dim)),
     ]
     facts += [("only", " and ".join(findings.where))] if findings.where else []
