@@ -39,14 +39,14 @@ class Download:
         metadata: of the object, its names in lower case.
 
     Raises:
-        What `get` raises, and UserError when the object changes while it is read.
+        What `get` raises; UserError when the object changes while it is read, or the server ignores ranges.
     """
 
     def __init__(self, get: Get, *, first: int = 0, last: int | None = None) -> None:
         self._get = get
         self._at = first
         self._last = last
-        self._answer = get(self._range() if first or last is not None else "")
+        self._answer = self._ask(self._range()) if first or last is not None else get("")
         self._etag = self._answer.get("ETag", "")
         self.size = int(self._answer["ContentLength"])
         self.metadata = {name.lower(): value for name, value in self._answer.get("Metadata", {}).items()}
@@ -75,10 +75,18 @@ class Download:
             self._ask_again()
 
     def _ask_again(self) -> None:
-        self._answer = self._get(self._range())
+        self._answer = self._ask(self._range())
         if self._answer.get("ETag", "") != self._etag:
             self._answer["Body"].close()
             raise UserError("the object was replaced while it was read", cure="start the same command again")
+
+    def _ask(self, span: str) -> Any:
+        """Ask for a range; UserError for a server that gives something else."""
+        answer = self._get(span)
+        if not answer.get("ContentRange", "").startswith(f"bytes {self._at}-"):
+            answer["Body"].close()
+            raise UserError("the server gives no ranges of objects", cure="use a server that does, as S3 is specified")
+        return answer
 
     def _range(self) -> str:
         return f"bytes={self._at}-{'' if self._last is None else self._last}"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from resight.cluster.errors import UserError
 from resight.cluster.local_copies import LocalCopies
@@ -46,6 +46,7 @@ _SHA256: Final = "sha256"
 _MARK: Final = "publication"
 _TAKEN: Final = {409, 412}
 _NO_CONDITION: Final = 501
+_NOT_OURS_TO_LIST: Final = ("AccessDenied", "NotImplemented", "MethodNotAllowed")
 
 
 class S3Storage:
@@ -162,8 +163,9 @@ class S3Storage:
                 except ClientError as error:
                     if code_of(error) != "NoSuchUpload" or self._mark_of(key) != mark:
                         raise  # else the parts were put together by a try whose answer was lost
-        if self.size(key) != size:
-            raise self._damaged(key)
+        if (found := self.size(key)) != size:
+            problem = f"{key!r} has {found:,} bytes after {size:,} were sent"
+            raise UserError(problem, where=self._url, cure="see whether somebody else writes there, and start again")
 
     def delete(self, key: str) -> None:
         """Remove `key`; harmless when it is not there."""
@@ -181,16 +183,13 @@ class S3Storage:
         Where the server does not let us list them, 0: a life-cycle rule of the bucket has to do it there.
         """
         before = datetime.now(UTC) - timedelta(seconds=older_than_s)
-        try:
-            pages = self._client.get_paginator("list_multipart_uploads")
-            pages = list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix))
-        except ClientError as error:
-            if code_of(error) in ("AccessDenied", "NotImplemented", "MethodNotAllowed"):
-                return 0
-            with self._asking("list unfinished uploads"):
-                raise
-        except BotoCoreError:
-            with self._asking("list unfinished uploads"):
+        with self._asking("list unfinished uploads"):
+            try:
+                paginator = self._client.get_paginator("list_multipart_uploads")
+                pages = list(paginator.paginate(Bucket=self._bucket, Prefix=self._prefix))
+            except ClientError as error:
+                if code_of(error) in _NOT_OURS_TO_LIST:
+                    return 0
                 raise
         old = [each for page in pages for each in page.get("Uploads", ()) if each["Initiated"] < before]
         for each in old:

@@ -71,13 +71,14 @@ def test_a_driver_that_is_killed_on_a_network_that_fails(
     with faulty_proxy(upstream.url, faults) as url:
         place = place_on(replace(upstream, url=url), monkeypatch)
         slow = "slow" in request.node.keywords
-        check_exactly_once(place, tmp_path, units=40 if slow else 14, kills=10 if slow else 4)
+        units = 40 if slow else 10
+        check_exactly_once(place, tmp_path, units=units, kills=10 if slow else 3)
         assert set(faults.met) >= set(EVERY_FAULT)
         faults.requests.clear()
         begun = time.monotonic()
-        result = make(open_storage(place), 40 if slow else 14, InProcess(workers=WORKERS))
+        result = make(open_storage(place), units, InProcess(workers=WORKERS))
         assert time.monotonic() - begun < 5
-        assert result.skipped == (40 if slow else 14)
+        assert result.skipped == units
         assert not [request for request in faults.requests if request.startswith(("PUT", "POST", "DELETE"))]
 
 
