@@ -1,5 +1,6 @@
 """S3-compatible servers as child processes, on free ports: Swift, which is real, and moto, which decides conditions."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -75,8 +76,10 @@ def swift_server(python: str, root: Path) -> Generator[Server]:
 
 @contextmanager
 def child(command: list[str], log: Path, url: str) -> Generator[None]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}  # not ours to trace
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
+        pipes = {"stdin": subprocess.PIPE, "stdout": output, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, env=environment, **pipes)
     try:
         until = time.monotonic() + 60
         while not answers(url):

@@ -162,6 +162,24 @@ def test_on_ray_workers_share_a_run_in_a_bucket(on_moto: str, data: Path, tmp_pa
     assert [event["step"] for event in events if event["event"] == "step"] == list(range(1, 13))
 
 
+@pytest.mark.slow
+def test_under_torchrun_ranks_share_a_working_copy(on_moto: str, data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_yaml(small(data)))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*torchrun, "-m", "resight", "train", "--config", str(file), "--out", on_moto, "--quiet"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    bucket = open_storage(on_moto)
+    sizes: list[int] = []
+    for _ in range(2):  # the second time it is finished, which all ranks have to know
+        done = subprocess.run(words, env=environment, capture_output=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr
+        sizes.append(bucket.size("events.jsonl"))
+    assert bucket.exists("checkpoints/0002-0000008/manifest.json")
+    assert bucket.exists("events-01.jsonl")
+    assert sizes[0] == sizes[1]
+
+
 def test_one_start_at_a_time(on_moto: str, data: Path, temporary: Path) -> None:
     with held(f"{on_moto}/control", attempt=1), pytest.raises(UserError, match="another run is writing") as caught:
         train(small(data), out=on_moto)
