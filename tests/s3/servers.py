@@ -78,8 +78,9 @@ def swift_server(python: str, root: Path) -> Generator[Server]:
 def child(command: list[str], log: Path, url: str) -> Generator[None]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}  # not ours to trace
     with log.open("wb") as output:
-        pipes = {"stdin": subprocess.PIPE, "stdout": output, "stderr": subprocess.STDOUT}
-        process = subprocess.Popen(command, env=environment, **pipes)
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         until = time.monotonic() + 60
         while not answers(url):
