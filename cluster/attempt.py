@@ -37,12 +37,14 @@ class Outcome:
         commit: the record that counts, or None when the attempt failed.
         reason: why it failed: exception type and message, then the last frames.
         differs: another publisher was first, with other bytes.
+        lost: the worker went away while it worked: by the unit's fault, or with its machine.
     """
 
     task: Task
     commit: Commit | None = None
     reason: str = ""
     differs: bool = False
+    lost: bool = False
 
 
 def make(work: Work, task: Task, storage: Storage) -> Outcome:

@@ -3,7 +3,8 @@
 `_commits/{name}.json` holds the specification hash, each file's sha256 and size, and the facts. Files come first, the
 record last, so a record without its files can only mean that somebody removed them. Two publishers of one unit are
 harmless because its bytes are a function of its specification; should they differ all the same, the first committed
-copy wins and the other is noted under `_conflicts/`.
+copy wins and the other is noted under `_conflicts/`. When both publish in the same moment, the record ends up saying
+what lies there.
 
 Trade-off: there is no lock. Two runs on one folder may do the same work twice, but neither ever waits for a dead one.
 """
@@ -153,13 +154,32 @@ def publish(storage: Storage, unit: Unit, made: Made, ours: Commit) -> Commit:
     if storage.publish(ours.to_json(), commit_key(unit.name), exclusive=not repair):
         return ours
     winner = read_commit(storage, unit.name)
-    return ours if winner is None else _settle(storage, ours, winner)
+    if winner is None:
+        return ours
+    if ours.files != winner.files and _lies_there(storage, ours):
+        # Both were at it in the same moment, and our files came last: a record has to say what lies there.
+        storage.publish(ours.to_json(), commit_key(unit.name))
+        _settle(storage, winner, ours)
+        return ours
+    return _settle(storage, ours, winner)
 
 
 def _file_record(path: Path) -> FileRecord:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileRecord(sha256=digest, size=path.stat().st_size)
+
+
+def _lies_there(storage: Storage, record: Commit) -> bool:
+    """Tell whether the files that are there are those of a record."""
+    return all(storage.exists(key) and _sha256(storage, key) == file.sha256 for key, file in record.files.items())
+
+
+def _sha256(storage: Storage, key: str) -> str:
+    digest = hashlib.sha256()
+    for piece in storage.chunks(key):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _settle(storage: Storage, ours: Commit, first: Commit) -> Commit:

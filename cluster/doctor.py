@@ -7,9 +7,11 @@ looked at, because nothing here needs them.
 from collections.abc import Sequence
 from pathlib import Path
 
+from resight.cluster.bucket_check import check_bucket
 from resight.cluster.check import Check
 from resight.cluster.machine import machine_checks
 from resight.cluster.software import check_local_ray, software_checks
+from resight.cluster.storage import is_url
 
 __all__ = ["Check", "healthy", "run_checks"]
 
@@ -18,11 +20,14 @@ def run_checks(folder: str | Path = ".", *, deep: bool = False, distribution: st
     """Check software and machine.
 
     Args:
-        folder: where things are to be published; need not exist yet.
+        folder: where things are to be published, a folder or s3://bucket/prefix; need not exist yet.
         deep: also start Ray and run a task in it (about 10 s).
         distribution: the installed package whose requirements must be met.
     """
-    checks = [*software_checks(distribution), *machine_checks(Path(folder).expanduser())]
+    here = Path() if is_url(folder) else Path(folder).expanduser()
+    checks = [*software_checks(distribution), *machine_checks(here)]
+    if is_url(folder):
+        checks.append(check_bucket(str(folder)))
     return [*checks, check_local_ray()] if deep else checks
 
 

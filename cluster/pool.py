@@ -9,12 +9,13 @@ Trade-off: at-least-once execution with deterministic bytes and idempotent publi
 unit that was in flight when the pool died is made again.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from resight.cluster.attempt import Outcome, Task
-from resight.cluster.commits import Commit, FileRecord, check_settings, is_complete, read_commit
+from resight.cluster.commits import Commit, FileRecord, check_settings, commit_key, read_commit
 from resight.cluster.crew import Crew, PoolBackend
 from resight.cluster.pool_process import InProcess
 from resight.cluster.pool_ray import RayActors
@@ -37,6 +38,7 @@ __all__ = [
     "run_pool",
 ]
 
+_READERS = 16
 _STALE_S = 3600.0  # a temporary file that nobody wrote to for this long belongs to nobody
 
 
@@ -83,17 +85,20 @@ def run_pool(
     progress: Progress = silent,
     task: str = "",
     attempts: int = 3,
+    losses: int = 6,
 ) -> PoolResult:
     """Make and publish every unit that is not published yet.
 
     Args:
         work: the function from a unit to its files.
         units: what is wanted; names must be unique.
-        storage: where it goes. With Ray on several machines, a folder that all of them see.
+        storage: where it goes. With Ray on several machines, a folder that all of them see, or S3.
         backend: where the work runs.
         progress: told after every unit.
         task: what to call this in progress, e.g. "render clothes".
         attempts: how often a unit may fail before it is set aside.
+        losses: how often its worker may die under it. Machines that are taken away are not the unit's fault, so these
+            are counted apart; a unit that ends each worker it gets is set aside all the same.
 
     Raises:
         UserError: when the folder holds a unit with other settings, or publishing fails.
@@ -102,7 +107,7 @@ def run_pool(
     check_names(units)
     storage.sweep_temporaries(_STALE_S)
     sweep_scratch()
-    ledger = _Ledger(units, _published(work, units, storage), attempts=attempts)
+    ledger = _Ledger(units, _published(work, units, storage), attempts=attempts, losses=losses)
     queue = deque(Task(unit=unit, attempt=1) for unit in units if unit.name not in ledger.commits)
     progress(ledger.step(task))
     if queue:
@@ -112,14 +117,23 @@ def run_pool(
 
 
 def _published(work: Work, units: Sequence[Unit], storage: Storage) -> dict[str, Commit]:
-    """Return the units that need no work; UserError when one is there with other settings."""
+    """Return the units that need no work; UserError when one is there with other settings.
+
+    Two listings say what is there, and records are read several at a time: on S3 each answer takes its while.
+    """
+    there = storage.sizes("_commits/")
+    begun = [unit for unit in units if commit_key(unit.name) in there]
+    if not begun:
+        return {}
+    sizes = storage.sizes()
     found: dict[str, Commit] = {}
-    for unit in units:
-        record = read_commit(storage, unit.name)
-        if record is not None:
-            check_settings(storage, record, unit, work.fingerprint)
-            if is_complete(storage, record):
-                found[unit.name] = record
+    with ThreadPoolExecutor(_READERS) as readers:
+        records = readers.map(lambda unit: read_commit(storage, unit.name), begun)
+        for unit, record in zip(begun, records, strict=True):
+            if record is not None:
+                check_settings(storage, record, unit, work.fingerprint)
+                if all(sizes.get(key) == file.size for key, file in record.files.items()):
+                    found[unit.name] = record
     return found
 
 
@@ -140,9 +154,10 @@ def _drive(crew: Crew, queue: deque[Task], ledger: "_Ledger", tell: Callable[[],
 class _Ledger:
     """What is known of every unit."""
 
-    def __init__(self, units: Sequence[Unit], published: dict[str, Commit], *, attempts: int) -> None:
+    def __init__(self, units: Sequence[Unit], published: dict[str, Commit], *, attempts: int, losses: int) -> None:
         self._order = [unit.name for unit in units]
-        self._attempts = attempts
+        self._most = {False: attempts, True: losses}
+        self._failed: Counter[tuple[str, bool]] = Counter()
         self._skipped = len(published)
         self._retries = 0
         self._quarantined: dict[str, Quarantined] = {}
@@ -157,7 +172,8 @@ class _Ledger:
             if outcome.differs:
                 self._differing.add(name)
             return None
-        if task.attempt < self._attempts:
+        self._failed[name, outcome.lost] += 1
+        if self._failed[name, outcome.lost] < self._most[outcome.lost]:
             self._retries += 1
             return Task(unit=task.unit, attempt=task.attempt + 1)
         self._quarantined[name] = Quarantined(name=name, reason=outcome.reason, attempts=task.attempt)

@@ -158,7 +158,7 @@ class _RayCrew:
             raise error.cause from error  # publishing failed: not the unit's fault
         except self._ray.exceptions.RayError as error:
             self._ray.kill(hand.actor)
-            return Outcome(task=hand.task, reason=f"the worker process died: {_first_line(error)}")
+            return Outcome(task=hand.task, reason=f"the worker process died: {_first_line(error)}", lost=True)
         hand.task, hand.made = None, hand.made + 1
         if hand.made == self._settings.recycle_after:
             self._ray.kill(hand.actor)

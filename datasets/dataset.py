@@ -17,10 +17,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from resight.cluster.errors import UserError
-from resight.cluster.storage import LocalStorage, Storage, open_storage
+from resight.cluster.storage import Storage, is_url, open_storage
 from resight.datasets.card import CARD_KEY, INDEX_KEY, DatasetCard, card_from_json
 from resight.datasets.decode import MAX_PIXELS, Undecodable, decode, decode_plane
 from resight.datasets.index import Index, load_index
+from resight.datasets.node_cache import node_cache
 from resight.datasets.shard_access import Cached, InPlace, ShardAccess
 from resight.datasets.shard_cache import ShardCache
 from resight.datasets.shards import shard_key
@@ -28,6 +29,7 @@ from resight.datasets.shards import shard_key
 __all__ = ["Dataset", "open_dataset", "open_stored"]
 
 _CURE = "copy the data set again, or make it again"
+_UNFINISHED = "it was never finished: start the command that makes it again, finished shards are kept"
 
 
 class Dataset:
@@ -172,14 +174,14 @@ def open_dataset(
     """Open a published data set.
 
     Args:
-        path: its folder.
+        path: its folder, or s3://bucket/prefix.
         verify: compare every image's bytes with their checksum when they are read (about 5 us an image).
         max_pixels: refuse to decode images with more pixels than this.
-        cache: read shards through it; by default they are read where they lie.
+        cache: read shards through it; by default they are read where they lie, and those on S3 through this
+            machine's own (`node_cache.py`).
 
     Raises:
-        UserError: when the folder holds no data set, an unfinished one, or one of a newer version; when it is not on
-            this machine and there is no cache.
+        UserError: when the folder holds no data set, an unfinished one, or one of a newer version.
     """
     return open_stored(open_storage(path), verify=verify, max_pixels=max_pixels, cache=cache)
 
@@ -189,9 +191,8 @@ def open_stored(storage: Storage, *, verify: bool, max_pixels: int, cache: Shard
     if not storage.exists(CARD_KEY):
         raise _not_there(storage)
     card = card_from_json(storage.read(CARD_KEY), where=f"{storage.url}/{CARD_KEY}")
-    if cache is None and not isinstance(storage, LocalStorage):
-        cure = "give a folder on this machine's disk as data.cache_dir"
-        raise UserError("the data set is not on this machine, so it needs a cache", where=storage.url, cure=cure)
+    if cache is None and is_url(storage.url):
+        cache = node_cache()
     index = load_index(storage.local(INDEX_KEY))
     if len(index) != card.images:
         problem = f"the index has {len(index)} rows but the card counts {card.images} images"
@@ -205,6 +206,8 @@ def _reopen(path: str, verify: bool, max_pixels: int, cache: ShardCache | None) 
 
 
 def _not_there(storage: Storage) -> UserError:
+    if is_url(storage.url):
+        return _not_in_bucket(storage)
     if not Path(storage.url).is_dir():
         what = "a file, not a folder" if Path(storage.url).exists() else "not there"
         cure = "check the path; `resight render` and `resight pack` make data sets"
@@ -213,10 +216,23 @@ def _not_there(storage: Storage) -> UserError:
     if inner:
         cure = f"open one of the data sets inside it: {', '.join(inner[:6])}"
     elif storage.list("_commits/"):
-        cure = "it was never finished: start the command that makes it again, finished shards are kept"
+        cure = _UNFINISHED
     else:
         cure = "make one with `resight render` or `resight pack`, and give the folder it was written to"
     return UserError("this folder is not a data set: it has no dataset.json", where=storage.url, cure=cure)
+
+
+def _not_in_bucket(storage: Storage) -> UserError:
+    """Say what is in place of a data set; the listing itself tells of a bucket that is not there."""
+    keys = storage.list()
+    inner = [key.removesuffix(f"/{CARD_KEY}") for key in keys if key.endswith(f"/{CARD_KEY}")]
+    if inner:
+        cure = f"open one of the data sets below it: {', '.join(inner[:6])}"
+    elif any(key.startswith("_commits/") for key in keys):
+        cure = _UNFINISHED
+    else:
+        cure = "check the prefix; `resight render` and `resight pack` make data sets"
+    return UserError("there is no data set here: no dataset.json", where=storage.url, cure=cure)
 
 
 def _cards_below(storage: Storage) -> list[str]:

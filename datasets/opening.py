@@ -9,6 +9,7 @@ from pathlib import Path
 
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Progress, silent
+from resight.cluster.storage import is_url
 from resight.datasets.card import CARD_KEY
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.datasets.sources import Source
@@ -46,6 +47,11 @@ def _open(text: str, split: str, cache: Path | None, progress: Progress) -> Sour
 
 
 def _dataset(text: str, cache: Path | None, progress: Progress) -> Dataset:
+    if is_url(text):
+        if text.endswith(".tar") or any(mark in text for mark in "*?[{"):
+            cure = "bring them into a data set with `resight pack`, or copy them to a disk"
+            raise UserError("tars of other people are read from disks only", where=text, cure=cure)
+        return open_dataset(text)
     folder = Path(text).expanduser()
     tars = folder.is_dir() and not (folder / CARD_KEY).exists() and any(folder.glob("*.tar"))
     if tars or folder.suffix == ".tar" or any(mark in text for mark in "*?[{"):

@@ -8,7 +8,8 @@ Source: design of this project; manifest-last publishing as in Apache Iceberg's 
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,8 @@ from resight.datasets.records import SCHEMA_VERSION, Table
 from resight.datasets.shards import rows_key, shard_key
 
 __all__ = ["count_splits", "plan_of", "publish_dataset"]
+
+_READERS: Final = 16
 
 
 class _Result(Protocol):
@@ -143,7 +146,9 @@ def _index_is_whole(storage: Storage, card: DatasetCard) -> bool:
 
 
 def _gather(storage: Storage, commits: Sequence[Commit]) -> Table:
-    table = pa.concat_tables([read_rows(storage.local(rows_key(c.name))) for c in commits]).unify_dictionaries()
+    with ThreadPoolExecutor(_READERS) as readers:  # on S3 each shard's rows take a while to come
+        paths = readers.map(lambda commit: storage.local(rows_key(commit.name)), commits)
+        table = pa.concat_tables(map(read_rows, paths)).unify_dictionaries()
     if twice := repeated_keys(table):
         cure = "keys must be unique over all shards of a data set"
         raise UserError(f"sample key {twice[0]!r} occurs in several shards", where=storage.url, cure=cure)

@@ -55,11 +55,10 @@ class InPlace:
 
     def path(self, shard: str) -> Path:
         """Return the shard's local path, after comparing its size with the card's."""
-        try:
-            path = self._storage.local(shard_key(shard))
-        except UserError as error:
-            where = f"{self._storage.url}/{shard_key(shard)}"
-            raise UserError(f"shard {shard!r} is missing", where=where, cure=_CURE) from error
+        key = shard_key(shard)
+        if not self._storage.exists(key):
+            raise UserError(f"shard {shard!r} is missing", where=f"{self._storage.url}/{key}", cure=_CURE)
+        path = self._storage.local(key)
         size, wanted = path.stat().st_size, int(self._card.shards[shard]["size"])
         if size != wanted:
             what = f"truncated: it ends at byte {size:,}" if size < wanted else f"too long: {size:,} bytes"

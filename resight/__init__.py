@@ -41,7 +41,7 @@ def load(run_or_checkpoint: str | Path, *, which: "Which" = "newest") -> "Embedd
     """
     from resight.trainers.load import load_embedder
 
-    return load_embedder(Path(run_or_checkpoint), which=which)
+    return load_embedder(run_or_checkpoint, which=which)
 
 
 def embed(run_or_checkpoint: str | Path, images: "Sequence[np.ndarray]") -> "np.ndarray":

@@ -11,8 +11,13 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from resight.cluster.session import Session, ray_session  # noqa: E402
+from tests.s3 import fixtures  # noqa: E402
 
-# A developer's own cluster is not ours to use, and a test writes no token into a home.
+moto, swift, on_moto = fixtures.moto, fixtures.swift, fixtures.on_moto
+
+# A developer's own cluster and buckets are not ours to use, and a test writes no token into a home.
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
 os.environ.pop("RAY_ADDRESS", None)
 os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_raylet_start_wait_time_s="120")
 

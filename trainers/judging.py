@@ -19,6 +19,7 @@ from resight.trainers.embedder import Embedder
 from resight.trainers.load import Which, find_checkpoint, load_embedder
 from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape
+from resight.trainers.mirror import newest_or_best, run_here
 from resight.trainers.retrieval.judge import Evaluation, judge
 from resight.trainers.retrieval.maps import Look
 from resight.trainers.retrieval.protocol import find_protocol
@@ -31,8 +32,8 @@ FRESH_SEED = 2**31 - 1
 
 
 def judge_run(
-    path: Path,
-    data: Path,
+    path: Path | str,
+    data: str | Path,
     *,
     protocol: str = "market1501",
     scoring: Scoring = Scoring(),  # noqa: B008 - frozen
@@ -46,7 +47,7 @@ def judge_run(
     """Judge a checkpoint of a run, or the one that is given.
 
     Args:
-        path: a run folder, whose `evaluations/` receives the findings, or a checkpoint in one.
+        path: a run folder or the URL of one, whose `evaluations/` receives the findings, or a checkpoint in one.
         data: a packed or rendered data set with query and gallery images.
         protocol: a name in `retrieval.protocol.PROTOCOLS`.
         scoring: how rankings are scored.
@@ -61,32 +62,33 @@ def judge_run(
         UserError: for a missing checkpoint or data set, and when the evaluation refuses.
     """
     rules, dataset = find_protocol(protocol), open_dataset(data)
-    checkpoint = find_checkpoint(path, which=which)
-    embedder = load_embedder(checkpoint, flip=flip)
+    with run_here(path, newest_or_best(which)) as run:
+        checkpoint = find_checkpoint(run, which=which)
+        embedder = load_embedder(checkpoint, flip=flip)
 
-    def untrained() -> Embedder:
-        config = replace(scratch(embedder.config), seed=FRESH_SEED)
-        return Embedder(embedder.config, method_of(config).build(config, embedder.shape), embedder.shape, flip=flip)
+        def untrained() -> Embedder:
+            config = replace(scratch(embedder.config), seed=FRESH_SEED)
+            return Embedder(embedder.config, method_of(config).build(config, embedder.shape), embedder.shape, flip=flip)
 
-    attend = method_of(embedder.config).attend
-    position = checkpoints.read_position(checkpoint)
-    return judge(
-        embedder,
-        dataset,
-        out=checkpoint.parent.parent,
-        protocol=rules,
-        scoring=scoring,
-        multi_query=multi_query,
-        rerank=rerank,
-        baselines=baselines,
-        untrained=untrained,
-        look=Look(legend=attend.legend, maps=embedder.look) if attend else None,
-        checkpoint={"name": checkpoint.name, "epoch": position.epoch, "step": position.step},
-        trained_on=training_sets(embedder.config, embedder.shape),
-        flip=flip,
-        seed=embedder.config.seed,
-        progress=progress,
-    )
+        attend = method_of(embedder.config).attend
+        position = checkpoints.read_position(checkpoint)
+        return judge(
+            embedder,
+            dataset,
+            out=checkpoint.parent.parent,
+            protocol=rules,
+            scoring=scoring,
+            multi_query=multi_query,
+            rerank=rerank,
+            baselines=baselines,
+            untrained=untrained,
+            look=Look(legend=attend.legend, maps=embedder.look) if attend else None,
+            checkpoint={"name": checkpoint.name, "epoch": position.epoch, "step": position.step},
+            trained_on=training_sets(embedder.config, embedder.shape),
+            flip=flip,
+            seed=embedder.config.seed,
+            progress=progress,
+        )
 
 
 def training_sets(config: Config, shape: DataShape) -> tuple[str, ...] | None:

@@ -19,15 +19,16 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from resight.cluster.errors import UserError
 from resight.cluster.refusal import writing
+from resight.trainers.lease_shelf import Shelf, shelf_of
 
 __all__ = ["RENEW_S", "STALE_S", "Fence", "LeaseLost", "held"]
 
@@ -35,7 +36,6 @@ RENEW_S: Final = 5.0
 STALE_S: Final = 60.0
 """Seconds: how often a lease is renewed, and after how long without it another machine may take the folder."""
 
-_PATTERN: Final = "lease-*.json"
 _TRIES: Final = 20
 
 
@@ -70,44 +70,49 @@ class Fence:
     """What a writer asks before it writes; can be sent to other processes and machines.
 
     Attributes:
-        control: the run's `control` folder, which all share.
+        control: the run's `control` folder, or its URL, which all share.
         number: the lease's.
     """
 
-    control: Path
+    control: Path | str
     number: int
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        """Where the leases lie."""
+        return shelf_of(self.control)
 
     def check(self) -> None:
         """Raise `LeaseLost` when another start has taken the folder since."""
-        newest = _newest(self.control)
+        newest = _newest(self.shelf)
         if newest > self.number:
-            holder = _read(_file(self.control, newest))
+            holder = _read(self.shelf, newest)
             by = f" by process {holder.pid} on {holder.host}" if holder else ""
             raise LeaseLost(
                 f"this run folder was taken over{by}; this process stops and leaves it alone",
-                where=str(self.control.parent),
+                where=_place(self.control),
                 cure="if the other run is not wanted, stop it and start the same command again",
             )
 
 
 @contextmanager
-def held(control: Path, *, attempt: int) -> Generator[Fence]:
+def held(control: Path | str, *, attempt: int) -> Generator[Fence]:
     """Hold a run folder for the length of a `with` block, renewing the lease from a thread.
 
     Args:
-        control: the run's `control` folder; it is made if need be.
+        control: the run's `control` folder, or its URL; it is made if need be.
         attempt: which start of the run this is, for people.
 
     Raises:
         UserError: when another process holds it; names host, process, since when, and what to do.
     """
     holder = _self(attempt)
-    with writing("the lease", control.parent):
-        control.mkdir(parents=True, exist_ok=True)
-        fence = Fence(control=control, number=_take(control, holder))
-    for older in control.glob(_PATTERN):
-        if _number(older) < fence.number:
-            older.unlink(missing_ok=True)
+    with writing("the lease", _place(control)):
+        shelf = shelf_of(control)
+        fence = Fence(control=control, number=_take(shelf, holder, _place(control)))
+    for older in shelf.numbers():
+        if older < fence.number:
+            shelf.remove(older)
     done = threading.Event()
     thread = threading.Thread(target=_renew, args=(fence, holder, done), daemon=True)
     thread.start()
@@ -119,51 +124,32 @@ def held(control: Path, *, attempt: int) -> Generator[Fence]:
         _release(fence, holder)
 
 
-def _take(control: Path, own: _Holder) -> int:
+def _take(shelf: Shelf, own: _Holder, where: str) -> int:
     """Make the next number's file, and return it."""
     for _ in range(_TRIES):
-        newest = _newest(control)
+        newest = _newest(shelf)
         if newest:
-            _refuse_if_held(_file(control, newest))
-        if _make(_file(control, newest + 1), json.dumps(asdict(own))):
+            _refuse_if_held(shelf, newest, where)
+        if shelf.make(newest + 1, _text(own)):
             return newest + 1  # else another start was quicker: it is asked in the next round
-    raise UserError("too many starts at once in this run folder", where=str(control.parent), cure="start one at a time")
+    raise UserError("too many starts at once in this run folder", where=where, cure="start one at a time")
 
 
-def _make(path: Path, text: str) -> bool:
-    """Make a file, whole, only if it is not there; tell whether this call made it."""
-    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex}")
-    temporary.write_text(text)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:  # no hard links here: for a moment the file is empty, and counts as held
-        try:
-            with path.open("x") as file:
-                file.write(text)
-        except FileExistsError:
-            return False
-    finally:
-        temporary.unlink()
-    return True
-
-
-def _refuse_if_held(path: Path) -> None:
-    holder = _read(path)
+def _refuse_if_held(shelf: Shelf, number: int, where: str) -> None:
+    holder = _read(shelf, number)
     if holder is None or holder.released:
         return
     here = holder.machine != "" and holder.machine == _machine()
     if here and _born(holder.pid) != holder.born:
         return
-    age = _age_s(path)
+    age = shelf.age_s(number)
     if not here and age > STALE_S:
         return
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
     wait = "" if here else f"; if that machine is gone, try again in {max(1, round(STALE_S - age))} s"
     raise UserError(
         f"another run is writing into this folder: process {holder.pid} on {holder.host}, since {since}",
-        where=str(path.parent.parent),
+        where=where,
         cure=f"wait for it, or stop it (kill {holder.pid}), or use another --out{wait}",
     )
 
@@ -171,15 +157,15 @@ def _refuse_if_held(path: Path) -> None:
 def _renew(fence: Fence, holder: _Holder, done: threading.Event) -> None:
     """Write the own file again and again; one that was taken over stays as it is, since its number is the lower."""
     while not done.wait(RENEW_S):
-        with contextlib.suppress(OSError):  # a full disk or a slow network: the next round tries again
-            _write(_file(fence.control, fence.number), asdict(holder))
+        with contextlib.suppress(OSError, UserError):  # a full disk or a slow network: the next round tries again
+            fence.shelf.write(fence.number, _text(holder))
 
 
 def _release(fence: Fence, holder: _Holder) -> None:
     """Mark the lease as given back. Where that cannot be written, the end of this process says it as well."""
-    if _newest(fence.control) == fence.number:
-        with contextlib.suppress(OSError):
-            _write(_file(fence.control, fence.number), asdict(replace(holder, released=True)))
+    with contextlib.suppress(OSError, UserError):
+        if _newest(fence.shelf) == fence.number:
+            fence.shelf.write(fence.number, _text(replace(holder, released=True)))
 
 
 def _self(attempt: int) -> _Holder:
@@ -211,42 +197,24 @@ def _born(pid: int) -> int:
     return 0 if words[0] in "ZX" else int(words[19])
 
 
-def _age_s(path: Path) -> float:
-    """Return how long ago a file was written, by the clock of its file system; 0 when it has gone."""
-    probe = path.with_name(f".tmp-now-{uuid.uuid4().hex}")
-    probe.write_text("")
-    try:
-        return probe.stat().st_mtime - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-    finally:
-        probe.unlink()
+def _newest(shelf: Shelf) -> int:
+    return max(shelf.numbers(), default=0)
 
 
-def _newest(control: Path) -> int:
-    return max(map(_number, control.glob(_PATTERN)), default=0)
-
-
-def _number(path: Path) -> int:
-    digits = path.stem.removeprefix("lease-")
-    return int(digits) if digits.isdigit() else 0
-
-
-def _file(control: Path, number: int) -> Path:
-    return control / f"lease-{number:06d}.json"
-
-
-def _read(path: Path) -> _Holder | None:
+def _read(shelf: Shelf, number: int) -> _Holder | None:
     """Return a lease, or None when it has gone; one that cannot be read counts as some other machine's."""
+    text = shelf.read(number)
     try:
-        return _Holder(**json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
+        return None if text is None else _Holder(**json.loads(text))
     except (ValueError, TypeError):
-        return _Holder(host="an unknown machine", pid=0, machine="", born=0, since=path.stat().st_mtime, attempt=0)
+        since = time.time() - shelf.age_s(number)
+        return _Holder(host="an unknown machine", pid=0, machine="", born=0, since=since, attempt=0)
 
 
-def _write(path: Path, value: dict[str, object]) -> None:
-    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex}")
-    temporary.write_text(json.dumps(value))
-    temporary.replace(path)
+def _text(holder: _Holder) -> str:
+    return json.dumps(asdict(holder))
+
+
+def _place(control: Path | str) -> str:
+    """Return the run folder's place."""
+    return str(control).rpartition("/")[0]

@@ -18,6 +18,7 @@ from resight.trainers.embedder import Embedder
 from resight.trainers.engines.placing import device_for
 from resight.trainers.methods import method_of
 from resight.trainers.methods.method import DataShape
+from resight.trainers.mirror import newest_or_best, run_here
 from resight.trainers.run_folder import RunFolder
 
 __all__ = ["Which", "find_checkpoint", "load_embedder"]
@@ -29,14 +30,18 @@ def load_embedder(path: Path | str, *, which: Which = "newest", flip: bool = Fal
     """Return the embedder of a run's newest or best checkpoint, or of the checkpoint that is given.
 
     Args:
-        path: a run folder or a checkpoint folder.
+        path: a run folder or a checkpoint folder, or the URL of one.
         which: of a run's checkpoints: the newest, or the one that validation found best.
         flip: see `Embedder`.
 
     Raises:
         UserError: when there is no such checkpoint, or it does not match its manifest.
     """
-    checkpoint = find_checkpoint(Path(path), which=which)
+    with run_here(path, newest_or_best(which)) as run:
+        return _load(find_checkpoint(run, which=which), flip=flip)
+
+
+def _load(checkpoint: Path, *, flip: bool) -> Embedder:
     kept = checkpoints.read_state(checkpoint)
     config, shape = from_dict(kept["config"]), schema.build(DataShape, kept["shape"], path="shape")
     models = method_of(config).build(scratch(config), shape)

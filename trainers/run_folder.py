@@ -32,10 +32,12 @@ class RunFolder:
 
     Args:
         path: the folder; it need not exist yet.
+        url: where the run lies of which the folder is a working copy (`mirror.py`); "" when it is the run itself.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, url: str = "") -> None:
         self.path = path.expanduser().absolute()
+        self.place = url or str(self.path)
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -125,7 +127,8 @@ class RunFolder:
         if latest is None:
             return "nothing was saved yet; the same command begins again"
         step = checkpoints.read_position(latest).step
-        return f"saved after step {step} in {latest}; the same command goes on from there"
+        where = f"{self.place}/{self.checkpoints.name}/{latest.name}"
+        return f"saved after step {step} in {where}; the same command goes on from there"
 
     def write_config(self, config: Config) -> None:
         """Write `config.yaml`."""

@@ -19,9 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from resight.cluster.storage import is_url, open_storage
+
 __all__ = ["StopNote", "Told", "on_stop"]
 
 _AGAIN_S: Final = 2.0
+_ASK_BUCKET_S: Final = 2.0
+_STOP: Final = "stop"
 _log = logging.getLogger(__name__)
 
 
@@ -29,23 +33,28 @@ class StopNote:
     """A note in the run folder that asks every worker to save and return.
 
     Args:
-        control: the run's `control` folder.
+        control: the run's `control` folder, or its URL; a bucket is asked every two seconds at most.
     """
 
-    def __init__(self, control: Path) -> None:
-        self._path = control / "stop"
+    def __init__(self, control: Path | str) -> None:
+        self._storage = open_storage(control)
+        self._every_s = _ASK_BUCKET_S if is_url(control) else 0.0
+        self._asked_s = -self._every_s
+        self._found = False
 
     def leave(self) -> None:
         """Ask."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.touch()
+        self._storage.publish(b"", _STOP)
 
     def clear(self) -> None:
         """Take the note back."""
-        self._path.unlink(missing_ok=True)
+        self._storage.delete(_STOP)
 
     def __bool__(self) -> bool:
-        return self._path.exists()
+        now = time.monotonic()
+        if now - self._asked_s >= self._every_s:
+            self._asked_s, self._found = now, self._storage.exists(_STOP)
+        return self._found
 
 
 class Told:

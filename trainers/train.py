@@ -19,6 +19,7 @@ import torch
 from resight.cluster.errors import UserError
 from resight.cluster.progress import Progress, Step, silent
 from resight.cluster.session import ray_session
+from resight.cluster.storage import is_url
 from resight.datasets.sources import parse_source
 from resight.trainers.config import Config, diff, fingerprint
 from resight.trainers.contexts.in_process import InProcess, Place, joined, place
@@ -26,6 +27,7 @@ from resight.trainers.engines import check_engine
 from resight.trainers.environment import environment
 from resight.trainers.following import following
 from resight.trainers.lease import Fence, held
+from resight.trainers.mirror import Mirror, driven, mirrored, without_tensors
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.signals import StopNote, Told, on_stop
 from resight.trainers.trackers import ProgressTracker
@@ -41,7 +43,7 @@ Resume = Literal["auto", "never", "must"]
 def train(
     config: Config,
     *,
-    out: Path,
+    out: Path | str,
     workers: int = 1,
     backend: Backend = "local",
     resume: Resume = "auto",
@@ -51,7 +53,7 @@ def train(
 
     Args:
         config: what to train; relative paths in it are taken from the working directory.
-        out: the run folder.
+        out: the run folder, or s3://bucket/prefix for a run in a bucket (`mirror.py`).
         workers: how many share each logical batch; the result is the same for any number. Under torchrun its own
             number counts.
         backend: "local" trains in this process (all of torchrun's, if it was started so); "ray" on Ray Train.
@@ -68,11 +70,31 @@ def train(
     """
     where = place() if backend == "local" else Place()
     workers = where.world if where.world > 1 else workers
-    config, run = _at_the_door(config, workers), RunFolder(out)
+    config = _at_the_door(config, workers)
     _refuse(workers, backend, where)
     check_engine(config.engine, world=workers)
+    if not is_url(out):
+        return _train(config, RunFolder(Path(out)), workers, backend, resume, progress)
+    if backend == "ray":
+        with driven(str(out)) as mirror:
+            return _train(config, mirror.run, workers, backend, resume, progress, mirror)
+    _refuse_far_ranks(str(out), where)
+    with mirrored(str(out), rank=where.rank) as mirror:
+        return _train(config, mirror.run, workers, backend, resume, progress, mirror)
+
+
+def _train(
+    config: Config,
+    run: RunFolder,
+    workers: int,
+    backend: Backend,
+    resume: Resume,
+    progress: Progress,
+    mirror: Mirror | None = None,
+) -> RunFolder:
+    where = place() if backend == "local" else Place()
     _check(run, config, resume, where)
-    if run.finished:
+    if run.finished if mirror is None or where.rank == 0 else mirror.finished():
         if where.rank == 0:
             progress(_finished(run))
         return run
@@ -85,34 +107,46 @@ def train(
             run.write_config(config)
             run.write_environment(environment(workers=workers, backend=backend))
             StopNote(run.control).clear()
-        told = (_on_ray if backend == "ray" else _locally)(config, run, workers, where, fence, progress)
+        if backend == "ray":
+            told = _on_ray(config, run, workers, fence, progress, mirror)
+        else:
+            told = _locally(config, run, where, fence, progress, mirror)
     if told.interrupted and not run.finished:
         raise KeyboardInterrupt(run.stopped())
     return run
 
 
 def _locally(
-    config: Config, run: RunFolder, workers: int, where: Place, fence: Fence | None, progress: Progress
+    config: Config, run: RunFolder, where: Place, fence: Fence | None, progress: Progress, mirror: Mirror | None
 ) -> Told:
     stop = threading.Event()
     cuda = config.engine.device != "cpu" and torch.cuda.is_available()
     with joined(where, cuda=cuda), on_stop(stop.set, speak=where.rank == 0) as told:
         trackers = [ProgressTracker(progress)]
-        work(config, run, where, lambda recorder: InProcess(recorder, where, stop), trackers, fence=fence)
+        work(
+            config, run, where, lambda recorder: InProcess(recorder, where, stop), trackers, fence=fence, mirror=mirror
+        )
     return told
 
 
 def _on_ray(
-    config: Config, run: RunFolder, workers: int, where: Place, fence: Fence | None, progress: Progress
+    config: Config, run: RunFolder, workers: int, fence: Fence | None, progress: Progress, mirror: Mirror | None
 ) -> Told:
     from resight.trainers.contexts.ray_train import fit_on_ray  # Ray takes seconds to import
 
     assert fence is not None, "the driver is no rank, and holds the lease"
+    if mirror is not None:
+        mirror.put(run.config_file.name, run.environment_file.name)
+    note = StopNote(run.control if mirror is None else f"{run.place}/{run.control.name}")
+    note.clear()
     with ExitStack() as stack:
         session = stack.enter_context(ray_session(workers_cpus=max(workers, os.cpu_count() or 1)))
-        told = stack.enter_context(on_stop(StopNote(run.control).leave))
+        told = stack.enter_context(on_stop(note.leave))
         stack.enter_context(following(run.events_file(), ProgressTracker(progress)))
-        fit_on_ray(config, run, workers=workers, private=session.started, lease=fence.number)
+        lease = fence.number if mirror is None else mirror.lease
+        fit_on_ray(config, run, workers=workers, private=session.started, lease=lease)
+    if mirror is not None:
+        mirror.pull(without_tensors)  # what the workers did
     return told
 
 
@@ -134,7 +168,7 @@ def _at_the_door(config: Config, workers: int) -> Config:
 
 def _absolute(source: str) -> str:
     """Return "path" or "path:weight" with the path from the root; a URL stays as it is."""
-    if "://" in source:
+    if is_url(source):
         return source
     path, _ = parse_source(source)
     return os.path.abspath(os.path.expanduser(path)) + source[len(path) :]
@@ -151,6 +185,17 @@ def _refuse(workers: int, backend: Backend, where: Place) -> None:
         )
 
 
+def _refuse_far_ranks(out: str, where: Place) -> None:
+    """Refuse torchrun on several machines for a run in a bucket: its ranks share the working copy, a folder."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", where.world))
+    if here < where.world:
+        raise UserError(
+            "torchrun trains a run in a bucket on one machine only",
+            where=f"--out {out}",
+            cure="use --backend ray, or a folder on a file system that all machines mount",
+        )
+
+
 def _check(run: RunFolder, config: Config, resume: Resume, where: Place) -> None:
     """Refuse what `resume` does not allow. Under torchrun rank 0 speaks for all, before it writes anything."""
     if where.rank != 0:
@@ -159,15 +204,15 @@ def _check(run: RunFolder, config: Config, resume: Resume, where: Place) -> None
     if not begun:
         _refuse_foreign(run)
     if not begun and resume == "must":
-        raise UserError("there is no run to go on with", where=str(run.path), cure="use --resume auto to begin one")
+        raise UserError("there is no run to go on with", where=run.place, cure="use --resume auto to begin one")
     if begun and resume == "never":
-        raise UserError("this folder holds a run already", where=str(run.path), cure="use another --out, or delete it")
+        raise UserError("this folder holds a run already", where=run.place, cure="use another --out, or delete it")
     if begun and fingerprint(run.config()) != fingerprint(config):
         changes = diff(run.config(), config, placement=False)
         told = "".join(f"\n    {path}: was {old!r}, is {new!r}" for path, (old, new) in changes.items())
         raise UserError(
             f"the configuration of this run was changed{told}",
-            where=str(run.path),
+            where=run.place,
             cure="undo the change to go on, or use another --out to begin again",
         )
 
@@ -176,7 +221,7 @@ def _refuse_foreign(run: RunFolder) -> None:
     """Refuse what is no run folder; one whose first start was cut short before it wrote its config is one."""
     ours = (run.control.name, ".")
     if run.path.exists() and (not run.path.is_dir() or any(not p.name.startswith(ours) for p in run.path.iterdir())):
-        raise UserError("this is not a run folder, and it is not empty", where=str(run.path), cure="use another --out")
+        raise UserError("this is not a run folder, and it is not empty", where=run.place, cure="use another --out")
 
 
 def _finished(run: RunFolder) -> Step:

@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from resight.cluster.errors import UserError
+from resight.cluster.storage import is_url
 from resight.datasets.loader import Loader, open_training_data
+from resight.datasets.node_cache import node_cache
 from resight.datasets.shard_cache import ShardCache
-from resight.trainers.config import Config
+from resight.trainers.config import Config, DataConfig
 from resight.trainers.contexts.context import RunContext
 from resight.trainers.contexts.in_process import Place
 from resight.trainers.contexts.recorder import Recorder
@@ -19,6 +21,7 @@ from resight.trainers.engines import open_engine
 from resight.trainers.engines.placing import device_for
 from resight.trainers.fit import FitResult, fit
 from resight.trainers.lease import Fence
+from resight.trainers.mirror import Mirror
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.trackers import Tracker
 
@@ -33,6 +36,7 @@ def work(
     trackers: Sequence[Tracker] = (),
     *,
     fence: Fence | None = None,
+    mirror: Mirror | None = None,
 ) -> FitResult:
     """Train as one worker; the process group, if there are several, has been joined already.
 
@@ -43,6 +47,7 @@ def work(
         context_of: makes the context around the recorder.
         trackers: further followers of rank 0's events.
         fence: rank 0's leave to write into the run folder.
+        mirror: what copies rank 0's checkpoints into a bucket.
     """
     with ExitStack() as stack:
         stack.enter_context(_threads(config.engine.threads))
@@ -55,6 +60,7 @@ def work(
                 keep_best=config.run.keep_best,
                 trackers=trackers,
                 fence=fence,
+                mirror=mirror,
             )
         )
         engine = open_engine(config.engine, world=where.world, local_rank=where.local_rank)
@@ -74,8 +80,6 @@ def open_data(config: Config, *, world: int, local_rank: int = 0) -> Loader:
             where="workers",
             cure=f"use {images} workers or fewer, or a larger sampler.ids_per_batch or sampler.bn_group",
         )
-    folder = config.data.cache_dir
-    cache = None if folder is None else ShardCache(folder, limit_bytes=int(config.data.cache_gib * (1 << 30)))
     return open_training_data(
         config.data.sources,
         sampler=config.sampler,
@@ -86,8 +90,15 @@ def open_data(config: Config, *, world: int, local_rank: int = 0) -> Loader:
         device=device if on == "device" or (on == "auto" and device.type == "cuda") else None,
         cache_gib=config.data.decoded_gib,
         share=config.data.share_decoded,
-        shard_cache=cache,
+        shard_cache=_shard_cache(config.data),
     )
+
+
+def _shard_cache(data: DataConfig) -> ShardCache | None:
+    """Return what shards are read through: the given folder; else the machine's own, as soon as a source is a URL."""
+    if data.cache_dir is not None:
+        return ShardCache(data.cache_dir, limit_bytes=int(data.cache_gib * (1 << 30)))
+    return node_cache(data.cache_gib) if any(is_url(source) for source in data.sources) else None
 
 
 @contextmanager

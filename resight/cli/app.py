@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, cast
 
 import tyro
 
+from resight.cli.place import refuse_urls_as_paths
 from resight.cluster.errors import UserError, did_you_mean
 from resight.cluster.refusal import explained
 from resight.terminal import show, show_error, show_interrupt, show_list
@@ -86,7 +87,9 @@ def run(argv: Sequence[str]) -> int:
 
             show(f"resight {__version__}")
             return 0
-        return parse(argv).run()
+        verb = parse(argv)
+        refuse_urls_as_paths(verb)
+        return verb.run()
     except UserError as error:
         show_error(error)
         return 2

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from resight.cli.place import Place
+
 if TYPE_CHECKING:
     from resight.datasets.dataset import Dataset
 
@@ -52,8 +54,8 @@ class Check:
       resight data check data/market --sheet market.png --json
     """
 
-    path: Annotated[Path, tyro.conf.Positional]
-    """A packed or rendered data set (the folder that holds dataset.json)."""
+    path: Annotated[Place, tyro.conf.Positional]
+    """A packed or rendered data set: the folder, or s3://bucket/prefix, that holds dataset.json."""
     sheet: Path | None = None
     """PNG file to draw a contact sheet into: ten people of the last split, ten images of each."""
     json: bool = False
@@ -90,7 +92,7 @@ class Sheet:
       resight data sheet data/market --out market.png --ids 12
     """
 
-    path: Annotated[Path, tyro.conf.Positional]
+    path: Annotated[Place, tyro.conf.Positional]
     """A packed or rendered data set."""
     out: Path
     """PNG file to write."""

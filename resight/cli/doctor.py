@@ -1,7 +1,8 @@
 """`resight doctor`: whether this machine is ready."""
 
 from dataclasses import dataclass
-from pathlib import Path
+
+from resight.cli.place import Place
 
 __all__ = ["Doctor"]
 
@@ -12,11 +13,12 @@ class Doctor:
 
     Examples:
       resight doctor
+      resight doctor --folder s3://lab/runs
       resight doctor --deep --folder /mnt/runs     # also starts Ray and runs a task on it
     """
 
-    folder: Path = Path()
-    """Folder that runs and data will be written to."""
+    folder: Place = "."
+    """Folder that runs and data will be written to, or s3://bucket/prefix."""
     deep: bool = False
     """Start a local Ray session and run a task on it."""
     json: bool = False

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from resight.cli.place import Place
+
 __all__ = ["Embed"]
 
 
@@ -21,10 +23,10 @@ class Embed:
       resight embed runs/market --data data/market --out gallery.parquet --splits gallery --workers 4 --backend ray
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """A run folder, or one checkpoint's folder."""
-    data: Path
-    """The data set to embed."""
+    run_folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """A run folder, the s3://bucket/prefix of one, or one checkpoint's folder."""
+    data: Place
+    """The data set to embed: a folder, or s3://bucket/prefix."""
     out: Path
     """Parquet file to write."""
     splits: tuple[str, ...] = ()

@@ -1,11 +1,11 @@
 """`resight evaluate`: judge a run on people it has never seen."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from resight.cli.place import Place
 from resight.cluster.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class Evaluate:
       resight evaluate runs/market --data data/prcc --protocol prcc_cross_single_shot --format markdown
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
-    """A run folder, or one checkpoint's folder."""
-    data: Path
-    """The data set to judge on; its query and gallery splits are used."""
+    run_folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """A run folder, the s3://bucket/prefix of one, or one checkpoint's folder."""
+    data: Place
+    """The data set to judge on, a folder or s3://bucket/prefix; its query and gallery splits are used."""
     protocol: str = "market1501"
     """What a query is not asked to find. market1501 (also cuhk03_np, msmt17, veri776): its own pid and camera.
     no_camera: nothing. clothes_changed, clothes_same: also its own, or other, clothes; clothes_general and

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from resight.cli.place import Place
+
 __all__ = ["Pack"]
 
 
@@ -26,8 +28,8 @@ class Pack:
     """Which layout it has: a name that `resight data list` shows, e.g. market1501, or folder for your own crops."""
     root: Annotated[Path, tyro.conf.Positional]
     """The data set's folder, or for `folder` also a CSV file with pid, camid, path[, outfit, split]."""
-    out: Path
-    """Folder to publish into."""
+    out: Place
+    """Folder or s3://bucket/prefix to publish into."""
     name: str = ""
     """The data set's name; the reader's when empty."""
     licence: str = ""
@@ -58,5 +60,5 @@ class Pack:
         if self.json:
             show_json(asdict(card))
         else:
-            show(str(self.out))
+            show(self.out)
         return 0

@@ -1,8 +1,9 @@
 """`resight render`: make people from a seed."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
+
+from resight.cli.place import Place
 
 __all__ = ["Render"]
 
@@ -21,8 +22,8 @@ class Render:
       resight render --world tiny --splits all --preview --out sheets
     """
 
-    out: Path
-    """Folder to publish into; each split becomes a data set in a folder of its own."""
+    out: Place
+    """Folder or s3://bucket/prefix to publish into; each split becomes a data set below it."""
     world: str = "tiny"
     """micro (40 people a split, tests), tiny (272, demo), small (1,100, ablations), medium (4,200, 300k images)."""
     seed: int = 0
@@ -70,8 +71,11 @@ class Render:
             show_json({card.name: asdict(card) for card in cards})
         else:
             for split in splits:
-                show(str(self.out / split))
+                show(self._below(split))
         return 0
+
+    def _below(self, name: str) -> str:
+        return f"{self.out.rstrip('/')}/{name}"
 
     def _splits(self) -> tuple[str, ...]:
         """Return the names of the splits; `--splits base,clothes` is as good as `--splits base clothes`."""
@@ -93,9 +97,9 @@ class Render:
         for split in self._splits():
             picture = contact_sheet(self.world, seed=self.seed, split=split, body=body, draw=draw)
             storage.publish(sheet_png(picture), f"{split}.png")
-            show(str(self.out / f"{split}.png"))
+            show(self._below(f"{split}.png"))
         storage.publish(sheet_png(people_sheet(self.seed, body=body, draw=draw)), "people.png")
         storage.publish(sheet_png(shape_sheet(body, draw=draw)), "shapes.png")
-        show(str(self.out / "people.png"))
-        show(str(self.out / "shapes.png"))
+        show(self._below("people.png"))
+        show(self._below("shapes.png"))
         return 0

@@ -1,5 +1,6 @@
 """`resight report`: one page to look at, about one run or about several side by side."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,8 +25,8 @@ class Report:
       resight report runs/market runs/other --out both.html
     """
 
-    run_folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="runs", metavar="RUN [RUN ...]")]
-    """Run folders; with more than one, the first is what the others are compared with."""
+    run_folders: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(name="runs", metavar="RUN [RUN ...]")]
+    """Run folders, also s3://bucket/prefix; with more than one, the first is what the others are compared with."""
     out: Path | None = None
     """Where to write; else RUN/report.html, or compare-A-B.html in the working directory."""
     price: float | None = None
@@ -37,7 +38,9 @@ class Report:
 
     def run(self) -> int:
         """Write the page and print its path."""
+        from resight.cluster.storage import is_url
         from resight.terminal import show, show_json
+        from resight.trainers.mirror import run_here, without_tensors
         from resight.trainers.report.page import summary, write_report
         from resight.trainers.report.run_view import read_run
         from resight.trainers.report.side_by_side import compared_summary, write_comparison
@@ -45,16 +48,19 @@ class Report:
         price, folders = self._price(), self.run_folders
         if not folders:
             raise UserError("no run is given", where="resight report", cure="resight report runs/NAME")
-        if len(folders) == 1:
-            path = write_report(folders[0], out=self.out, price=price)
-            figures = summary(read_run(folders[0]), price=price) if self.json else {}
-        else:
-            path = write_comparison(folders, out=self.out, price=price)
-            figures = compared_summary([read_run(folder) for folder in folders], price=price) if self.json else {}
+        with ExitStack() as stack:
+            runs = [stack.enter_context(run_here(place, without_tensors)) for place in folders]
+            if len(runs) == 1:
+                path = write_report(runs[0], out=self.out, price=price)
+                figures = summary(read_run(runs[0]), price=price) if self.json else {}
+            else:
+                path = write_comparison(runs, out=self.out, price=price)
+                figures = compared_summary([read_run(run) for run in runs], price=price) if self.json else {}
+        place = f"{folders[0]}/{path.name}" if is_url(folders[0]) and path.parent == runs[0] else str(path)
         if self.json:
-            show_json({"report": str(path), **figures})
+            show_json({"report": place, **figures})
         else:
-            show(str(path))
+            show(place)
         return 0
 
     def _price(self) -> "Price | None":

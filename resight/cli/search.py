@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from resight.cli.place import Place
+
 if TYPE_CHECKING:
     from resight.trainers.gallery.finding import Findings
 
@@ -29,8 +31,8 @@ class Search:
     """Pictures, folders of pictures, or DATA:KEY."""
     index: Path
     """The index to search, made by `resight index`."""
-    run_folder: Annotated[Path | None, tyro.conf.arg(name="run", metavar="RUN")] = None
-    """The run whose model made the index, if it has moved since; its weights are compared."""
+    run_folder: Annotated[str | None, tyro.conf.arg(name="run", metavar="RUN")] = None
+    """The run whose model made the index, if it has moved since, a folder or URL; its weights are compared."""
     top: int = 10
     """Answers a query."""
     probes: int | None = None
@@ -39,7 +41,7 @@ class Search:
     """Search only such images: camid=3, camid=1,2, pid!=7, dataset=NAME; all that are given must hold."""
     page: Path | None = None
     """Write a page of pictures there (HTML)."""
-    data: tuple[Path, ...] = ()
+    data: tuple[Place, ...] = ()
     """For the page: data sets that have moved since they were embedded."""
     json: bool = False
     """Print the answers as JSON."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import tyro
 
+from resight.cli.place import Place
 from resight.cluster.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Train:
     """strong_baseline."""
     data: tuple[str, ...] = ()
     """Data sets to train on, each PATH or PATH:WEIGHT."""
-    out: Path | None = None
-    """The run folder."""
+    out: Place | None = None
+    """The run folder, or s3://bucket/prefix."""
     size: Literal["paper", "small", "tiny"] = "paper"
     """paper: as published. small: for one GPU. tiny: the same code on small networks and images, for a laptop."""
     config: Path | None = None
@@ -86,6 +87,7 @@ class _Train:
 
     def run(self) -> int:
         """Train and print the run folder."""
+        from resight.cluster.storage import absolute
         from resight.terminal import ProgressView, show, show_json, show_note
         from resight.trainers.train import train
 
@@ -94,7 +96,7 @@ class _Train:
         with ProgressView(quiet=self.options.quiet) as view:
             run = train(
                 self.config,
-                out=self.options.out.absolute(),
+                out=absolute(self.options.out),
                 workers=self.options.workers,
                 backend=self.options.backend,
                 resume=self.options.resume,
@@ -103,9 +105,9 @@ class _Train:
         if not run.finished:
             show_note(f"told to stop; {run.stopped()}")
         if self.options.json:
-            show_json({"run": str(run.path), "finished": run.finished, "checkpoint": str(run.latest() or "")})
+            show_json({"run": run.place, "finished": run.finished, "checkpoint": str(run.latest() or "")})
         else:
-            show(str(run.path))
+            show(run.place)
         return 0
 
 

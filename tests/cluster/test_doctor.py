@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from resight.cluster import software
+from resight.cluster.bucket_check import check_bucket
 from resight.cluster.doctor import Check, healthy, run_checks
 from resight.cluster.machine import (
     available_cores,
@@ -18,8 +19,23 @@ from resight.cluster.machine import (
     check_shared_memory,
 )
 from resight.cluster.session import Session
+from resight.cluster.storage import open_storage
+from tests.s3.fixtures import place_on
 
 GIB = 1 << 30
+
+
+@pytest.mark.parametrize("server", ["moto", "swift"])
+def test_a_bucket_is_tried(server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    place = place_on(request.getfixturevalue(server), monkeypatch)
+    found = check_bucket(place)
+    assert found.status in (("ok",) if server == "moto" else ("ok", "warn"))
+    assert f"{place}: readable and writable" in found.detail
+    assert open_storage(place).list() == []
+    missing = check_bucket("s3://nobody-made-this")
+    assert (missing.status, missing.name) == ("fail", "bucket")
+    assert "there is no such bucket" in missing.detail
+    assert run_checks(place)[-1].name == "bucket"
 
 
 def test_this_machine_is_checked_as_a_whole(tmp_path: Path):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resight.cluster.commits import commit_key
+from resight.cluster.commits import commit_key, read_commit
 from resight.cluster.errors import UserError
 from resight.cluster.pool import InProcess, Made, Unit, run_pool
 from resight.cluster.progress import Step
@@ -152,6 +153,29 @@ def test_the_first_committed_copy_wins(tmp_path: Path, theirs: str, differing: t
     assert storage.read("x") == theirs.encode()
     assert result.commits[0].files["x"].size == len(theirs)
     assert len(storage.list("_conflicts/")) == len(differing)
+
+
+class Late(LocalStorage):
+    """Another publisher commits the unit while this one's files are on their way."""
+
+    def publish_file(self, path: Path, key: str) -> None:
+        if not self.exists(commit_key("u")):
+            run_pool(
+                Lazy(files={"x": "theirs"}), [Unit(name="u", spec={})], LocalStorage(self.root), backend=InProcess()
+            )
+        super().publish_file(path, key)
+
+
+def test_a_record_says_what_lies_there_when_two_publish_at_once(tmp_path: Path):
+    storage = Late(tmp_path / "out")
+    result = run_pool(Lazy(files={"x": "ours"}), [Unit(name="u", spec={})], storage, backend=InProcess())
+    assert storage.read("x") == b"ours"
+    record = read_commit(storage, "u")
+    assert record is not None
+    assert record == result.commits[0]
+    assert record.files["x"].sha256 == hashlib.sha256(b"ours").hexdigest()
+    (conflict,) = storage.list("_conflicts/")
+    assert hashlib.sha256(b"theirs").hexdigest() in storage.read(conflict).decode()
 
 
 def test_a_rival_with_other_settings_is_an_error(tmp_path: Path):

@@ -25,7 +25,7 @@ def test_whatever_happens_the_result_is_that_of_one_process(tmp_path: Path, ray_
     poisoned = units_of(7, fault="die")
     units = [*dying, *calm[:2], *poisoned, *failing, *late, *calm[2:]]
     (tmp_path / "ray").mkdir()
-    done = run_pool(Digits(marks=tmp_path / "ray"), units, remote, backend=RayActors(workers=2), attempts=2)
+    done = run_pool(Digits(marks=tmp_path / "ray"), units, remote, backend=RayActors(workers=2), attempts=2, losses=3)
 
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks" / dying[0].name).touch()  # here it would end the tests
@@ -37,10 +37,10 @@ def test_whatever_happens_the_result_is_that_of_one_process(tmp_path: Path, ray_
         dying[0].name: 2,
         late[0].name: 2,
     }
-    assert [(each.name, each.attempts) for each in done.quarantined] == [(poisoned[0].name, 2), (failing[0].name, 2)]
+    assert [(each.name, each.attempts) for each in done.quarantined] == [(poisoned[0].name, 3), (failing[0].name, 2)]
     assert done.quarantined[0].reason.startswith("the worker process died: ")
     assert done.quarantined[1] == wanted.quarantined[0]
-    assert done.retries == 4
+    assert done.retries == 5
     published = {key: data for key, data in tree(remote.root).items() if not key.startswith("_commits/")}
     assert published == {key: data for key, data in tree(local.root).items() if not key.startswith("_commits/")}
 

@@ -50,6 +50,15 @@ class FarStorage:
             time.sleep(self.pause_s)
             yield data[at : at + self.piece]
 
+    def read_range(self, key: str, offset: int, size: int) -> bytes:
+        return self._local.read_range(key, offset, size)
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        return self._local.sizes(prefix)
+
+    def age_s(self, key: str) -> float:
+        return self._local.age_s(key)
+
     def list(self, prefix: str = "") -> list[str]:
         return self._local.list(prefix)
 

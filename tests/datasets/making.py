@@ -71,7 +71,9 @@ class WriteSamples:
         return Made(files=files, facts={"samples": table.num_rows})
 
 
-def write_dataset(samples: Iterable[Sample], folder: Path, *, per_shard: int = 1000, name: str = "made") -> Dataset:
+def write_dataset(
+    samples: Iterable[Sample], folder: Path | str, *, per_shard: int = 1000, name: str = "made"
+) -> Dataset:
     """Publish samples as a data set, shards by split, and open it."""
     by_split: dict[str, list[Sample]] = {}
     for sample in samples:

@@ -19,6 +19,7 @@ import pytest
 from resight.cluster.errors import UserError
 from resight.datasets.cache_folder import entries_of, shard_file
 from resight.datasets.dataset import Dataset, open_dataset
+from resight.datasets.node_cache import node_cache_folder
 from resight.datasets.shard_cache import ShardCache
 from tests.datasets.cached_reading import FarStorage, far_data
 from tests.datasets.making import crops, write_dataset
@@ -108,10 +109,13 @@ def test_local_data_sets_use_a_cache_when_asked(made: Dataset, tmp_path: Path) -
     assert copy.shards.cache.folder == cache.folder
 
 
-def test_a_data_set_elsewhere_needs_a_cache(made: Dataset) -> None:
-    with pytest.raises(UserError, match="needs a cache") as caught:
-        far_data(FarStorage(Path(made.path)), None)
-    assert "data.cache_dir" in caught.value.cure
+def test_a_data_set_elsewhere_goes_through_the_machines_own_cache(
+    made: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    data = far_data(FarStorage(Path(made.path)), None)
+    assert right(data, [0, 59])
+    assert cached_shards(data, ShardCache(node_cache_folder(), limit_bytes=1 << 30)) == {0, 5}
 
 
 def test_equal_names_of_different_content_do_not_meet(made: Dataset, tmp_path: Path) -> None:
@@ -272,6 +276,7 @@ import resource, sys
 from pathlib import Path
 from resight.cluster.errors import UserError
 from resight.datasets.dataset import open_dataset
+from resight.datasets.node_cache import node_cache_folder
 from resight.datasets.shard_cache import ShardCache
 cache = ShardCache(sys.argv[2], limit_bytes=1 << 30)
 data = open_dataset(sys.argv[1], cache=cache)

@@ -19,23 +19,26 @@ import uuid
 import warnings
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import ray
 import ray.train
+import torch.distributed as dist
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from resight.cluster.errors import UserError
+from resight.cluster.storage import is_url, open_storage
 from resight.trainers.checkpoint import Position
 from resight.trainers.config import Config, EngineConfig, fingerprint, from_dict, to_dict
 from resight.trainers.contexts.context import Notice, Write
 from resight.trainers.contexts.in_process import Place
 from resight.trainers.contexts.recorder import Recorder
 from resight.trainers.lease import Fence
+from resight.trainers.mirror import Mirror, pushed_at_the_end, working_folder
 from resight.trainers.nonfinite import NonFiniteLoss
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.signals import StopNote
@@ -107,7 +110,7 @@ def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool, l
         run: the run folder, which all nodes share.
         workers: how many.
         private: whether the cluster was started for this run, on this machine.
-        lease: the number under which the driver holds the run folder.
+        lease: the number under which the driver holds the run folder, or the run in the bucket.
 
     Raises:
         NonFiniteLoss: as `fit`.
@@ -120,7 +123,7 @@ def fit_on_ray(config: Config, run: RunFolder, *, workers: int, private: bool, l
         train_loop_config={
             "config": to_dict(config),
             "fingerprint": fingerprint(config),
-            "run": str(run.path),
+            "run": run.place,
             "code": source_sha256(),
             "lease": lease,
         },
@@ -143,14 +146,33 @@ def _worker(sent: Mapping[str, Any]) -> dict[str, str] | None:
     require_same(sent["code"], host=socket.gethostname())
     config = from_dict(sent["config"])
     assert fingerprint(config) == sent["fingerprint"], "a config survives the trip to a worker"
-    run, told = RunFolder(Path(sent["run"])), ray.train.get_context()
+    told = ray.train.get_context()
     where = Place(rank=told.get_world_rank(), world=told.get_world_size(), local_rank=told.get_local_rank())
     try:
+        if is_url(sent["run"]):
+            _work_in_bucket(config, sent["run"], where, sent["lease"])
+            return None
+        run = RunFolder(Path(sent["run"]))
         fence = Fence(control=run.control, number=sent["lease"])
         work(config, run, where, lambda recorder: RayTrain(recorder, where, StopNote(run.control)), fence=fence)
     except NonFiniteLoss as error:
         return {"problem": error.problem, "where": error.where, "cure": error.cure}
     return None
+
+
+def _work_in_bucket(config: Config, url: str, where: Place, lease: int) -> None:
+    """Work on this machine's copy of the run, made by its first rank; rank 0 copies up what is new."""
+    fence = Fence(control=f"{url}/control", number=lease)
+    mirror = Mirror(open_storage(url), working_folder(url), fence if where.rank == 0 else None)
+    if where.local_rank == 0:
+        mirror.pull(RunFolder.latest)
+    if where.world > 1:
+        dist.barrier()
+    note = StopNote(f"{url}/control")
+    with pushed_at_the_end(mirror) if where.rank == 0 else nullcontext():
+        work(config, mirror.run, where, lambda recorder: RayTrain(recorder, where, note), mirror=mirror)
+    if where.rank != 0:
+        mirror.put(mirror.run.events_file(where.rank).name)
 
 
 def _on_gpu(engine: EngineConfig, workers: int) -> bool:

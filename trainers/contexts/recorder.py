@@ -20,6 +20,7 @@ from resight.trainers.checkpoint import Position
 from resight.trainers.contexts.context import Write
 from resight.trainers.events import EventWriter, write_metrics
 from resight.trainers.lease import Fence, LeaseLost
+from resight.trainers.mirror import Mirror
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.trackers import TensorBoard, Tracker, Trackers
 
@@ -37,6 +38,7 @@ class Recorder:
         keep_last: newest checkpoints kept.
         keep_best: whether the one that validation found best is kept too.
         trackers: more followers of rank 0's events, beside TensorBoard.
+        mirror: copies rank 0's checkpoints into the bucket where the run lies; None for a run in a folder.
         fence: of the lease under which rank 0 writes; None for a folder that nobody else can know.
 
     All ranks must have made their recorder before any of them writes its first event: the attempt is counted from the
@@ -52,12 +54,14 @@ class Recorder:
         keep_best: bool = True,
         trackers: Sequence[Tracker] = (),
         fence: Fence | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.run = run
         self.rank = rank
         self._keep_last = keep_last
         self._keep_best = keep_best
         self._fence = fence if rank == 0 else None
+        self._mirror = mirror if rank == 0 else None
         self._asked_s = -_ASK_EVERY_S
         self._ask()
         self.checkpoint = run.latest()
@@ -93,6 +97,8 @@ class Recorder:
         checkpoints.prune(self.run.checkpoints, self._keep_last, keep_best=self._keep_best)
         self.report("checkpoint", {"epoch": position.epoch, "step": position.step, "checkpoint": path.name})
         self.write_metrics()
+        if self._mirror is not None:
+            self._mirror.push()
 
     def write_metrics(self) -> None:
         """Write `metrics.parquet` from the events so far."""

@@ -7,7 +7,7 @@ Source: design of this project. Trade-off: what is embedded passes through the d
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +20,13 @@ from resight.cluster.errors import UserError
 from resight.cluster.pool import InProcess, Made, PoolBackend, Unit, run_pool
 from resight.cluster.progress import Progress, silent
 from resight.cluster.scratch import scratch_folder
-from resight.cluster.storage import Storage, open_storage
+from resight.cluster.storage import Storage, absolute, open_storage
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.trainers.embedder import Embedder
 from resight.trainers.gallery.features import FeatureCard, make_table, read_card, write_features
-from resight.trainers.gallery.provenance import identify
+from resight.trainers.gallery.provenance import Model, identify
 from resight.trainers.load import Which, find_checkpoint, load_embedder
+from resight.trainers.mirror import newest_or_best, run_here
 
 __all__ = ["EmbedWork", "Embedded", "embed_data"]
 
@@ -45,12 +46,12 @@ class EmbedWork:
     """The pool's work: the features of one part.
 
     Args:
-        checkpoint: the network's; each copy of this work loads it at its first part.
-        data: the data set, on every machine that works.
+        checkpoint: the network's folder or URL; each copy of this work loads it at its first part.
+        data: the data set, where every machine that works finds it.
         splits: whose images are embedded.
     """
 
-    def __init__(self, checkpoint: Path, data: Path, splits: tuple[str, ...]) -> None:
+    def __init__(self, checkpoint: str, data: str, splits: tuple[str, ...]) -> None:
         self._given = (checkpoint, data, splits)
         self._opened: tuple[Embedder, Dataset, np.ndarray] | None = None
 
@@ -77,8 +78,8 @@ class EmbedWork:
 
 
 def embed_data(
-    run: Path,
-    data: Path,
+    run: str | Path,
+    data: str | Path,
     out: Path,
     *,
     splits: Sequence[str] = (),
@@ -89,7 +90,7 @@ def embed_data(
     """Embed a data set's images into a file. Starting it again resumes; when the file is there, nothing happens.
 
     Args:
-        run: a run folder, or one of its checkpoints.
+        run: a run folder, or one of its checkpoints, or the URL of one.
         data: a packed or rendered data set.
         out: the Parquet file to write.
         splits: whose images; none: all.
@@ -101,10 +102,10 @@ def embed_data(
         UserError: for a missing run or data set, a split without images, images that cannot be read, or a file that is
             there and holds something else.
     """
-    checkpoint, dataset = find_checkpoint(run, which=which), open_dataset(data.expanduser().absolute())
+    dataset = open_dataset(absolute(data))
     splits = tuple(splits) or dataset.index.splits
     rows = ordered_rows(dataset, splits)
-    model = identify(checkpoint, dim=load_embedder(checkpoint).dim)
+    model = _model(absolute(run), which)
     card = FeatureCard(
         model=model,
         dataset=dataset.name,
@@ -116,11 +117,19 @@ def embed_data(
     out = out.expanduser().absolute()
     if not _is_there(out, card):
         parts = open_storage(out.with_name(f"{out.name}.parts"))
-        work = EmbedWork(checkpoint, Path(dataset.path), splits)
+        work = EmbedWork(model.checkpoint, dataset.path, splits)
         _make(work, _units(card), parts, backend or InProcess(), progress)
         _join(parts, card, out)
     _remove_parts(out.with_name(f"{out.name}.parts"))
     return Embedded(path=out, card=read_card(out))
+
+
+def _model(run: str, which: Which) -> Model:
+    """Return the network of a run's checkpoint, with the place where other machines find it."""
+    with run_here(run, newest_or_best(which)) as here:
+        checkpoint = find_checkpoint(here, which=which)
+        model = identify(checkpoint, dim=load_embedder(checkpoint).dim)
+        return replace(model, checkpoint=f"{run}{str(checkpoint).removeprefix(str(here))}")
 
 
 def ordered_rows(dataset: Dataset, splits: tuple[str, ...]) -> Int64[np.ndarray, " n"]:

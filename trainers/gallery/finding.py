@@ -69,7 +69,7 @@ class Findings:
 
     Attributes:
         index: in which index.
-        checkpoint: the model that looked.
+        checkpoint: the folder or URL of the model that looked.
         where: the filters that were set.
         queries: what was searched for.
         answers: for each query, nearest first.
@@ -77,7 +77,7 @@ class Findings:
     """
 
     index: GalleryIndex
-    checkpoint: Path
+    checkpoint: str
     where: tuple[str, ...]
     queries: Sequence[Query]
     answers: Sequence[Sequence[Answer]]
@@ -106,7 +106,7 @@ def find(
     words: Sequence[str],
     path: Path,
     *,
-    run: Path | None = None,
+    run: str | Path | None = None,
     top: int = 10,
     where: Sequence[str] = (),
     probes: int | None = None,

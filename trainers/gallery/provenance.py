@@ -6,13 +6,16 @@ Source: design of this project.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from resight.cluster.errors import UserError
+from resight.cluster.storage import absolute, is_url
 from resight.trainers import checkpoint as checkpoints
 from resight.trainers.config import fingerprint, from_dict
+from resight.trainers.mirror import run_here, without_tensors
 from resight.trainers.run_folder import RunFolder
 
 __all__ = ["Model", "find_model", "identify"]
@@ -53,30 +56,32 @@ def identify(checkpoint: Path, *, dim: int) -> Model:
     return Model(checkpoint=str(checkpoint), sha256=sha256, fingerprint=fingerprint(config), dim=dim)
 
 
-def find_model(model: Model, given: Path | None = None) -> Path:
-    """Return the checkpoint that holds exactly these weights.
+def find_model(model: Model, given: str | Path | None = None) -> str:
+    """Return the folder or URL of the checkpoint that holds exactly these weights.
 
     Args:
         model: whose features are to be compared with.
-        given: a run folder, all of whose checkpoints are looked at, or one checkpoint; None: where the model lay when
-            the features were made, or another checkpoint of that run.
+        given: a run folder or the URL of one, all of whose checkpoints are looked at, or one checkpoint; None: where
+            the model lay when the features were made, or another checkpoint of that run.
 
     Raises:
         UserError: when none of them has these weights.
     """
-    place = Path(model.checkpoint) if given is None else given.expanduser().absolute()
-    folders = [place] if given is not None else [place, place.parent.parent]
-    found = [checkpoint for folder in folders for checkpoint in _checkpoints(folder)]
-    for checkpoint in found:
-        if identify(checkpoint, dim=model.dim).same_as(model):
-            return checkpoint
+    place = model.checkpoint if given is None else absolute(given)
+    run = place if given is not None else os.path.dirname(os.path.dirname(place))
+    with run_here(run if is_url(run) else place, without_tensors) as here:
+        folders = [here] if given is not None or is_url(run) else [here, here.parent.parent]
+        found = [checkpoint for folder in folders for checkpoint in _checkpoints(folder)]
+        for checkpoint in found:
+            if identify(checkpoint, dim=model.dim).same_as(model):
+                return f"{run}{str(checkpoint).removeprefix(str(here))}" if is_url(run) else str(checkpoint)
     if found:
         problem = f"{'no checkpoint here is' if len(found) > 1 else 'this checkpoint is not'} the model of the index"
         cure = f"give the run that made the features, {model}, or embed the data sets again with this one"
     else:
         problem = "the model that made the features is not here"
         cure = f"give its run folder with --run; it is the one with the weights {model.sha256[:12]}"
-    raise UserError(problem, where=str(place), cure=cure)
+    raise UserError(problem, where=place, cure=cure)
 
 
 def _checkpoints(place: Path) -> list[Path]:

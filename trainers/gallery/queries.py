@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from resight.cluster.errors import UserError
+from resight.cluster.storage import absolute
 from resight.datasets.card import CARD_KEY
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.datasets.decode import Undecodable, decode
@@ -90,7 +91,7 @@ def _read(word: str, opened: dict[str, Dataset]) -> list[Query]:
     if path.exists() or not colon:
         return [_file(path)]
     if folder not in opened:
-        opened[folder] = open_dataset(Path(folder).expanduser().absolute())
+        opened[folder] = open_dataset(absolute(folder))
     dataset = opened[folder]
     row = dataset.index.row_of(key)
     return [Query(name=word, image=bytes(dataset.image_bytes(row)), dataset=dataset, row=row)]

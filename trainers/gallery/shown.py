@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resight.cluster.errors import UserError
+from resight.cluster.storage import absolute
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.trainers.gallery.index import GalleryImage, GalleryIndex
 
@@ -29,10 +30,10 @@ class Shown:
         UserError: when a folder of `data` is no data set.
     """
 
-    def __init__(self, index: GalleryIndex, data: Sequence[Path] = ()) -> None:
+    def __init__(self, index: GalleryIndex, data: Sequence[str | Path] = ()) -> None:
         self.missing: dict[str, str] = {}
         self._index = index
-        self._given = [open_dataset(path.expanduser().absolute()) for path in data]
+        self._given = [open_dataset(absolute(place)) for place in data]
         self._opened: dict[tuple[str, str], Dataset | None] = {}
 
     def picture(self, image: GalleryImage) -> bytes | None:

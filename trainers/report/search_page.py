@@ -20,7 +20,7 @@ __all__ = ["MOST_QUERIES", "write_search_page"]
 MOST_QUERIES: Final = 60
 
 
-def write_search_page(findings: Findings, out: Path, *, data: Sequence[Path] = ()) -> Path:
+def write_search_page(findings: Findings, out: Path, *, data: Sequence[str | Path] = ()) -> Path:
     """Write the page and return its path.
 
     Args:
@@ -38,7 +38,7 @@ def write_search_page(findings: Findings, out: Path, *, data: Sequence[Path] = (
     facts = [
         ("images", f"{manifest.rows:,}"),
         ("data sets", ", ".join(names)),
-        ("model", f"{findings.checkpoint.parent.parent.name} {findings.checkpoint.name}"),
+        ("model", " ".join(findings.checkpoint.split("/")[-3::2])),
         ("numbers an image", str(manifest.model.dim)),
     ]
     facts += [("only", " and ".join(findings.where))] if findings.where else []
