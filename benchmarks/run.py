@@ -19,9 +19,9 @@ HERE = Path(__file__).resolve().parent
 CLAIMS = {
     "Evaluation, one thread": ["evaluation.py", "--threads", "1"],
     "Evaluation, two threads": ["evaluation.py", "--threads", "2"],
-    "Pseudo labels by Jaccard distance and DBSCAN": ["neighbourhoods.py"],
-    "Pseudo labels, two threads": ["neighbourhoods.py", "--claim", "cores", "--images", "20000"],
-    "Re-ranking": ["reranking.py"],
+    "Pseudo labels by Jaccard distance and DBSCAN": ["neighbourhoods.py", "--images", "12936"],
+    "Pseudo labels, two threads": ["neighbourhoods.py", "--claim", "cores", "--images", "126441"],
+    "Re-ranking": ["reranking.py", "--size", "market"],
     "Pseudo labels over Ray workers": ["million.py", "--images", "50000", "--check"],
     "Searching a gallery by cells": ["search.py"],
     "Planning identity batches": ["planning.py"],

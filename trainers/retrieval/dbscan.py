@@ -62,23 +62,24 @@ def mmt_eps(graph: SparseRows, *, share: float = 1.6e-3) -> float:
 @njit(cache=True, nogil=True)
 def _clusters(graph: SparseRows, limit: np.float32, min_samples: int) -> Int64[np.ndarray, " n"]:
     count = graph.start.size - 1
-    degree = np.ones(count, np.int64)
+    degree = np.ones(count, np.int32)
     for i in range(count):
         for at in range(graph.start[i], graph.start[i + 1]):
             if graph.value[at] <= limit:
                 degree[i] += 1
                 degree[graph.column[at]] += 1
-    parent = np.arange(count)
+    core = degree >= min_samples
+    parent = np.arange(count).astype(np.int32)
     for i in range(count):
         for at in range(graph.start[i], graph.start[i + 1]):
             j = graph.column[at]
-            if graph.value[at] <= limit and degree[i] >= min_samples and degree[j] >= min_samples:
+            if graph.value[at] <= limit and core[i] and core[j]:
                 a, b = _root(parent, i), _root(parent, j)
                 parent[max(a, b)] = min(a, b)
     labels = np.full(count, -1, np.int64)
     found = 0
     for i in range(count):
-        if degree[i] >= min_samples:
+        if core[i]:
             root = _root(parent, i)
             if root == i:
                 labels[i] = found
@@ -87,18 +88,12 @@ def _clusters(graph: SparseRows, limit: np.float32, min_samples: int) -> Int64[n
                 labels[i] = labels[root]  # the root is the cluster's first core point, numbered before
     for i in range(count):
         for at in range(graph.start[i], graph.start[i + 1]):
-            if graph.value[at] <= limit:
-                j = graph.column[at]
-                _reach(labels, degree, i, j, min_samples)
-                _reach(labels, degree, j, i, min_samples)
+            j = graph.column[at]
+            if core[i] != core[j] and graph.value[at] <= limit:
+                border, inside = (j, i) if core[i] else (i, j)
+                if labels[border] < 0 or labels[inside] < labels[border]:  # of several clusters, the lowest number
+                    labels[border] = labels[inside]
     return labels
-
-
-@njit(cache=True, nogil=True)
-def _reach(labels: np.ndarray, degree: np.ndarray, point: int, core: int, min_samples: int) -> None:
-    """Let a border point join a core point's cluster if that has a lower number than its own."""
-    if degree[core] >= min_samples and degree[point] < min_samples:
-        labels[point] = labels[core] if labels[point] < 0 else min(labels[point], labels[core])
 
 
 @njit(cache=True, nogil=True)

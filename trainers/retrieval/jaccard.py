@@ -20,7 +20,7 @@ from numba import njit
 
 from resight.cluster.errors import UserError
 from resight.trainers.retrieval.inputs import check_count
-from resight.trainers.retrieval.locality import original_pairs, renumbered, walk
+from resight.trainers.retrieval.locality import original_pairs, walk
 from resight.trainers.retrieval.neighbours import Neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, reciprocal_rows
 from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
@@ -56,14 +56,14 @@ def jaccard_graph(
     spread = spread or Threads()
     _check(len(features), table, config, limit)
     features = np.ascontiguousarray(features, np.float32)
-    finite = all(np.isfinite(features[at : at + 1024].sum(axis=1)).all() for at in range(0, len(features), 1024))
+    blocks = row_blocks(len(features), spread.lanes)
+    finite = all(spread(finite_block, (features,), blocks))
     order = walk(np.ascontiguousarray(table.nearest))
-    rows = reciprocal_rows(features, renumbered(table, config.columns, order), config, spread, images=order)
+    rows = reciprocal_rows(features, table, config, spread, order=order)
     if not (finite and np.isfinite(rows.value).all()):
         raise UserError("a distance is NaN or infinite", cure="check the features: a diverged model gives NaN")
     least = 2 * (1 - limit) / (2 - limit)  # m of a pair at the limit
-    blocks = row_blocks(len(features), spread.lanes, rounds=8)
-    holders = np.bincount(rows.column, minlength=len(features))
+    holders = np.minimum(np.bincount(rows.column, minlength=len(features)), 2**16 - 1).astype(np.uint16)
     rank = np.empty(len(features), np.int64)  # one order of all columns, without ties, or a pair could be missed
     rank[np.argsort(holders, kind="stable")] = np.arange(len(features))
     rare = stacked(spread(rare_block, (rows, rank, _LEFT_OUT * least), blocks))
@@ -90,6 +90,16 @@ def _check(count: int, table: Neighbours, config: JaccardConfig, limit: float) -
 
 
 @njit(cache=True, nogil=True)
+def finite_block(features: Float32[np.ndarray, "n d"], first: int, stop: int) -> bool:
+    """Tell whether all numbers of rows first to stop are finite."""
+    bad = 0
+    for i in range(first, stop):
+        for at in range(features.shape[1]):
+            bad += not (np.abs(features[i, at]) < np.inf)
+    return bad == 0
+
+
+@njit(cache=True, nogil=True)
 def rare_block(rows: SparseRows, rank: np.ndarray, most: float, first: int, stop: int) -> SparseRows:
     """Return rows first to stop without their last columns by `rank`, as many as have a sum below `most`."""
     start = np.zeros(stop - first + 1, np.int64)
@@ -110,7 +120,7 @@ def rare_block(rows: SparseRows, rank: np.ndarray, most: float, first: int, stop
             value[end] = rows.value[low + rising[at]]
             end += 1
         start[i - first + 1] = end
-    return SparseRows(start, column[:end].copy(), value[:end].copy())
+    return SparseRows(start, column[:end], value[:end])
 
 
 @njit(cache=True, nogil=True)
@@ -148,7 +158,7 @@ def near_block(
         for at in range(rows.start[i], rows.start[i + 1]):
             own[rows.column[at]] = np.float32(0.0)
         start[i - first + 1] = end
-    return SparseRows(start, column[:end].copy(), value[:end].copy())
+    return SparseRows(start, column[:end], value[:end])
 
 
 @njit(cache=True, nogil=True)

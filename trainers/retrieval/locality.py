@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Int32
 from numba import njit
 
-from resight.trainers.retrieval.neighbours import Neighbours
 from resight.trainers.retrieval.sparse import SparseRows
 
 __all__ = ["original_pairs", "renumbered", "walk"]
@@ -46,11 +45,16 @@ def walk(nearest: Int32[np.ndarray, "n k"]) -> Int32[np.ndarray, " n"]:
     return order
 
 
-def renumbered(table: Neighbours, columns: int, order: Int32[np.ndarray, " n"]) -> Neighbours:
-    """Return the first `columns` of the table with image `order[i]` as number i."""
-    number = np.empty_like(order)
-    number[order] = np.arange(len(order), dtype=np.int32)
-    return Neighbours(number[table.nearest[order, :columns]], table.distance[order, :columns], table.farthest[order])
+@njit(cache=True, nogil=True)
+def renumbered(nearest: Int32[np.ndarray, "n k"], columns: int, order: Int32[np.ndarray, " n"]) -> np.ndarray:
+    """Return the first `columns` of a neighbour table with image `order[i]` as number i, (N, columns) int32."""
+    number, found = np.empty_like(order), np.empty((order.size, columns), np.int32)
+    for i in range(order.size):
+        number[order[i]] = i
+    for i in range(order.size):
+        for at in range(columns):
+            found[i, at] = number[nearest[order[i], at]]
+    return found
 
 
 @njit(cache=True, nogil=True)

@@ -22,6 +22,7 @@ from jaxtyping import Float32, Int32
 from numba import njit
 
 from resight.cluster.errors import UserError
+from resight.trainers.retrieval.locality import renumbered
 from resight.trainers.retrieval.neighbours import Neighbours
 from resight.trainers.retrieval.sparse import SparseRows, stacked
 from resight.trainers.retrieval.spread import Spread, row_blocks
@@ -69,7 +70,7 @@ def reciprocal_rows(
     config: JaccardConfig,
     spread: Spread,
     *,
-    images: Int32[np.ndarray, " n"] | None = None,
+    order: Int32[np.ndarray, " n"] | None = None,
 ) -> SparseRows:
     """Return V, averaged over `k2` neighbours.
 
@@ -78,19 +79,19 @@ def reciprocal_rows(
         table: at least `config.columns` neighbours of each image.
         config: k1, k2 and variant.
         spread: how row blocks are spread.
-        images: (N,) the row of `features` of each image of the table; None: the same.
+        order: (N,) images in the order of the rows and columns of V (`locality.walk`); None: as they are numbered.
     """
-    images = np.arange(len(features), dtype=np.int32) if images is None else images
+    order = np.arange(len(features), dtype=np.int32) if order is None else order
     blocks = row_blocks(len(table.nearest), spread.lanes)
-    columns = np.ascontiguousarray(table.nearest[:, : config.columns])
+    columns = renumbered(table.nearest, config.columns, order)
     half = np.ascontiguousarray(columns[:, : config.half])
     near = np.concatenate(spread(mutual_block, (half,), blocks))
     scale = 1 / np.maximum(table.farthest, 1e-12) if config.variant == "mmt" else np.ones(len(columns), np.float32)
     known = np.ascontiguousarray(table.distance[:, : config.columns])
-    weights = stacked(spread(weight_block, (features, images, columns, known, near, scale.astype(np.float32)), blocks))
+    weights = stacked(spread(weight_block, (features, order, columns, known, near, scale.astype(np.float32)), blocks))
     if config.k2 == 1:
         return weights
-    nearest = np.ascontiguousarray(table.nearest[:, : config.k2])
+    nearest = np.ascontiguousarray(columns[:, : config.k2])
     return stacked(spread(mean_block, (weights, nearest), blocks))
 
 
@@ -110,7 +111,7 @@ def mutual_block(columns: Int32[np.ndarray, "n h"], first: int, stop: int) -> In
 @njit(cache=True, nogil=True)
 def weight_block(
     features: Float32[np.ndarray, "n d"],
-    images: Int32[np.ndarray, " n"],
+    order: Int32[np.ndarray, " n"],
     columns: Int32[np.ndarray, "n k"],
     known: Float32[np.ndarray, "n k"],
     near: Int32[np.ndarray, "n h"],
@@ -125,18 +126,19 @@ def weight_block(
     members = np.empty(columns.shape[1] * (near.shape[1] + 1), np.int32)
     in_table, distance = np.full(columns.shape[0], -1, np.int32), np.empty(columns.shape[0], np.float32)
     for i in range(first, stop):
+        own = order[i]
         for at in range(columns.shape[1]):
-            in_table[columns[i, at]], distance[columns[i, at]] = i, known[i, at]
+            in_table[columns[i, at]], distance[columns[i, at]] = i, known[own, at]
         count = _widened(columns, near, i, in_core, in_row, members)
         begin = start[i - first]
         if begin + count > column.size:
             column, value = _longer(column, begin + count), _longer(value, begin + count)
-        own, total, end = images[i], 0.0, begin
+        total, end = 0.0, begin
         for at in range(count):
             other = members[at]
             known_here = in_table[other] == i
-            apart = distance[other] if known_here else _squared_distance(features[own], features[images[other]])
-            weight = np.exp(-apart * scale[i])
+            apart = distance[other] if known_here else _squared_distance(features[own], features[order[other]])
+            weight = np.exp(-apart * scale[own])
             column[end], value[end] = other, weight
             end += not (weight < _NOTHING)  # NaN stays, and is told
             total += weight
@@ -144,7 +146,7 @@ def weight_block(
         for at in range(begin, end):
             value[at] = np.float32(value[at] / total)
     end = start[-1]
-    return SparseRows(start, column[:end].copy(), value[:end].copy())
+    return SparseRows(start, column[:end], value[:end])
 
 
 @njit(cache=True, nogil=True)
@@ -172,7 +174,7 @@ def mean_block(rows: SparseRows, nearest: Int32[np.ndarray, "n k"], first: int, 
             column[begin + at], value[begin + at] = j, np.float32(total[j] / k)
             total[j] = 0.0
     end = start[-1]
-    return SparseRows(start, column[:end].copy(), value[:end].copy())
+    return SparseRows(start, column[:end], value[:end])
 
 
 @njit(cache=True, nogil=True)
