@@ -59,6 +59,7 @@ def test_a_job_runs_the_code_it_brings(tree: Path, tmp_path: Path) -> None:
         (brought,) = cluster.shipped
         shipped = {path.relative_to(brought).as_posix(): path for path in brought.rglob("*") if path.is_file()}
         assert not shipped.keys() & set(NOT_SHIPPED)
+        assert not [name for name in shipped if name.startswith(("docs/", "tests/", "benchmarks/"))]
         assert sum(path.stat().st_size for path in shipped.values()) < 8 << 20
         steps = [event["step"] for event in run.events() if event["event"] == "step"]
         begun = next(event for event in run.events() if event["event"] == "start")
