@@ -133,5 +133,6 @@ def _joined(
         f=np.ascontiguousarray(which.reshape(-1, 3), np.int32),
         face_part=parts,
         vertex_ids={},
+        seams=np.zeros((0, 2), np.int32),  # its vertices are joined where they meet
     )
     return Strip(mesh=mesh, corners=corners[first], shares=shares[first])

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from resight.datasets.records import KEYPOINTS
+from resight.rendering.bodies import find_body
 from resight.rendering.capsule import capsule_body
 from resight.rendering.parts import NUM_PARTS
 from resight.rendering.picture import Picture, picture
 from resight.rendering.scenes import scene
 from resight.rendering.shots import VIEWS, shot, view
-from resight.rendering.world import WORLDS, ImageSpec, images
+from resight.rendering.splits import SPLITS
+from resight.rendering.world import WORLDS, ImageSpec, identities, images
 
 SPECS = list(images(WORLDS["tiny"], "clothes", "train", 200_003))
 
@@ -32,6 +34,18 @@ def test_every_frame_seed_and_camera_gives_another_image(taken: list[Picture]) -
     different = {one.image.tobytes() for one in taken}
     assert len(different) == len(SPECS)
     assert picture(capsule_body(), 1, SPECS[0]).image.tobytes() not in different
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_shipped_body_goes_through_every_split(split: str) -> None:
+    """Bags, belts, necklines, stools and passers-by on a mesh with seams."""
+    people = identities(WORLDS["tiny"], split, "query")
+    for pid in people[:6]:
+        spec = next(images(WORLDS["tiny"], split, "query", pid))
+        one = picture(find_body("anny"), 0, spec)
+        np.testing.assert_array_equal(one.parts > 0, one.mask > 0)
+        assert 0.02 < (one.mask > 0).mean() < 0.5
+        assert not (one.mask[one.amodal == 0]).any()
 
 
 def test_people_fill_the_crop(taken: list[Picture]) -> None:
