@@ -12,11 +12,11 @@ and the following are judged on people nobody saw, by mAP and rank-1 under the r
   histogram   hue and saturation of the person's pixels in 6 stripes
   trained     the network
   betas       the true shape coefficients: the ceiling
-Claimed, for every seed: a histogram has rank-1 of at least 0.5 on `base`, and mAP of at most 1.3 times chance on
+Asked, for every seed: a histogram has rank-1 of at least 0.5 on `base`, and mAP of at most 1.3 times chance on
 `clothes`; silhouettes reach twice chance on `shape`; the network reaches three times chance and stays at or below 0.8
 of the ceiling on every split; between any two seeds the seven come in the same order of mAP (Kendall's tau at least
 0.8 on every split). Exit code 1 when one does not hold. Starting it again continues in `--out`. On two cores a seed of
-`small` takes about an hour, of `tiny` some ten minutes.
+`tiny` takes about five minutes. What holds today stands in docs/concepts/world.md.
 Source of the last: pairwise ranking of algorithms as a test of synthetic data sets, arXiv:2209.05047.
 """
 

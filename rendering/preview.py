@@ -21,6 +21,7 @@ from resight.rendering.renderers import Draw
 from resight.rendering.shading import Lights, render
 from resight.rendering.skinning import rest_vertices
 from resight.rendering.splits import Group, Staging, find_split
+from resight.rendering.stance import fitted
 from resight.rendering.styles import develop, neutral
 from resight.rendering.surroundings import set_down
 from resight.rendering.world import ImageSpec, find_world, identities, images
@@ -116,7 +117,7 @@ def shape_sheet(
 def _clay(body: Body, axis: int, step: float, turn: float, height: int, draw: Draw) -> UInt8[np.ndarray, "h w 3"]:
     betas = np.zeros(NUM_BETAS, np.float32)
     betas[axis] = step
-    vertices, _ = set_down(body, betas, standing(heading=turn), np.zeros(2))
+    vertices, _ = set_down(body, betas, fitted(body, standing(heading=turn)), np.zeros(2))
     camera = look_at((0.0, 1.1, 8.0), (0.0, 0.96, 0.0), focal=4.0 * height, height=height, width=height // 12 * 5)
     frame = draw(vertices, rest_vertices(body, betas), body, moulded(), camera, Lights())
     return develop(before_paper(frame), neutral(0), gain=1.0, noise_key=0)
