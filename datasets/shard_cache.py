@@ -14,7 +14,7 @@ wait for nobody.
 import threading
 import weakref
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,8 +116,8 @@ class ShardCache:
             if held is not None:
                 if self._is_right(wanted, held):
                     return held
-                damaged += 1
-                self._discard(held, patience)
+                inode, held, damaged = held.inode, None, damaged + 1  # closed: a file that is open cannot be removed
+                self._discard(path, inode, patience)
             elif (handle := self._reserved(wanted, patience)) is None:  # another process is fetching it
                 patience.wait()
             elif (held := fill(self.folder, wanted, handle, patience.wait)) is not None:
@@ -151,11 +151,14 @@ class ShardCache:
         self._verified.add(met)
         return True
 
-    def _discard(self, held: OpenShard, patience: Patience) -> None:
-        """Take a damaged file's name away, unless somebody has done that already."""
-        with locked(self.folder / "lock", patience.wait):
-            if held.named():
-                retire(self.folder, held.path.name)
+    def _discard(self, path: Path, inode: int, patience: Patience) -> None:
+        """Take a damaged file's name away, unless somebody has done that already.
+
+        It must not be open here while this waits: whoever has the lock may be waiting for the file to go.
+        """
+        with locked(self.folder / "lock", patience.wait), suppress(FileNotFoundError):
+            if path.stat().st_ino == inode:
+                retire(self.folder, path.name)
 
     def _tidy(self) -> None:
         """Remove what dead processes left, and what is over a limit that was lowered; somebody else may be at it."""

@@ -1,5 +1,6 @@
 """The shard cache, one process or two at a time: right bytes or a clear error, whatever happens to its files."""
 
+import fcntl
 import json
 import os
 import pickle
@@ -212,6 +213,25 @@ def test_a_harmed_file_is_found_by_a_process_that_meets_it_first(made: Dataset, 
     fresh, _, storage = far(made, tmp_path)
     assert right(fresh, range(60))
     assert dict(storage.fetched) == {"shards/train-000002.tar": 1}
+
+
+def test_a_harmed_file_is_not_held_while_its_removal_waits(made: Dataset, tmp_path: Path) -> None:
+    """Whoever makes room has the lock and waits until nobody holds what has to go; both would wait for ever."""
+    data, cache, _ = far(made, tmp_path)
+    assert right(data, [row_in(0)])
+    path = cached_file(data, cache, 0)
+    cache.close()
+    flip(path)
+    again, _, _ = far(made, tmp_path)
+    with (cache.folder / "lock").open("rb+") as lock, path.open("rb") as file, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        reading = pool.submit(right, again, [row_in(0)])
+        time.sleep(0.5)
+        assert not reading.done()
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.close()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert reading.result(timeout=20)
 
 
 def test_a_deleted_file_s_space_is_given_back(made: Dataset, tmp_path: Path) -> None:
