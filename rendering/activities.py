@@ -15,10 +15,7 @@ from resight.rendering.parts import JOINT_ID
 from resight.rendering.poses import Gait, standing, walking
 from resight.rendering.stance import matrices, rotation_vectors
 
-__all__ = ["ACTIVITIES", "Activity", "carrying", "reaching", "sitting"]
-
-Activity = Literal["walking", "standing", "sitting", "reaching", "carrying"]
-ACTIVITIES: Final[tuple[Activity, ...]] = ("walking", "standing", "sitting", "reaching", "carrying")
+__all__ = ["carrying", "reaching", "sitting"]
 
 Side = Literal["left", "right"]
 

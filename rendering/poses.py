@@ -45,23 +45,20 @@ class Gait:
 
 
 _REST_ARM = 0.349
-"""Angle of the capsule body's upper arms from the vertical in the rest pose, radians."""
+"""Angle of the upper arms from the vertical in the stance that poses count from (`stance.py`), radians."""
 
 
-def walking(
-    phase: float, gait: Gait | None = None, *, heading: float = 0.0, rest_arm: float = _REST_ARM
-) -> Float32[np.ndarray, "24 3"]:
+def walking(phase: float, gait: Gait | None = None, *, heading: float = 0.0) -> Float32[np.ndarray, "24 3"]:
     """Return axis-angle rotations, radians, of one moment of a walk.
 
     Args:
         phase: of the gait cycle, in turns; 0 is the left heel's strike, 0.5 the right one's.
         gait: the walker's manner.
         heading: turn of the whole body about y, radians; 0 looks along +z.
-        rest_arm: angle of the body's upper arms from the vertical in its rest pose, radians (T-pose: pi / 2).
     """
     gait = gait or Gait()
     reach = gait.stride * (0.55 + 0.45 * gait.speed / 1.3)
-    pose = _upright(gait, heading=heading, rest_arm=rest_arm)
+    pose = _upright(gait, heading=heading)
     turn = 2 * pi * phase
     twist = 0.09 * gait.sway * reach * cos(turn)
     list_ = 0.06 * gait.sway * sin(turn)
@@ -72,23 +69,20 @@ def walking(
     _turn(pose, "neck", _matrix(gait.head - gait.lean * 0.5, -0.5 * twist, 0.0))
     for side, sign, start in (("left", 1.0, phase), ("right", -1.0, phase + 0.5)):
         _leg(pose, side, sign, start % 1.0, reach, gait, list_)
-        _arm(pose, side, sign, start + 0.5, reach, gait, rest_arm)
+        _arm(pose, side, sign, start + 0.5, reach, gait)
     return _axis_angles(pose)
 
 
-def standing(
-    gait: Gait | None = None, *, heading: float = 0.0, shift: float = 0.0, rest_arm: float = _REST_ARM
-) -> Float32[np.ndarray, "24 3"]:
+def standing(gait: Gait | None = None, *, heading: float = 0.0, shift: float = 0.0) -> Float32[np.ndarray, "24 3"]:
     """Return axis-angle rotations, radians, of somebody who stands.
 
     Args:
         gait: the manner; lean, elbow, turnout, arm_gap and head matter.
         heading: turn of the whole body about y, radians; 0 looks along +z.
         shift: weight on the left (+1) or right (-1) leg: the hip drops, the other knee bends.
-        rest_arm: angle of the body's upper arms from the vertical in its rest pose, radians.
     """
     gait = gait or Gait()
-    pose = _upright(gait, heading=heading, rest_arm=rest_arm)
+    pose = _upright(gait, heading=heading)
     roll = 0.07 * shift
     _turn(pose, "pelvis", _matrix(0, heading, 0) @ _matrix(gait.lean * 0.3, 0.0, roll))
     _turn(pose, "spine1", _matrix(gait.lean * 0.7, 0.0, -roll))
@@ -100,13 +94,13 @@ def standing(
     return _axis_angles(pose)
 
 
-def _upright(gait: Gait, *, heading: float, rest_arm: float) -> np.ndarray:
+def _upright(gait: Gait, *, heading: float) -> np.ndarray:
     """Stand with the arms down: (24, 3, 3) rotations."""
     pose = np.tile(np.eye(3), (24, 1, 1))
     _turn(pose, "pelvis", _matrix(0, heading, 0))
     _turn(pose, "neck", _matrix(gait.head - gait.lean * 0.5, 0.0, 0.0))
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        _turn(pose, f"{side}_shoulder", _matrix(0.06, 0.0, sign * (gait.arm_gap - rest_arm)))
+        _turn(pose, f"{side}_shoulder", _matrix(0.06, 0.0, sign * (gait.arm_gap - _REST_ARM)))
         _turn(pose, f"{side}_elbow", _matrix(-gait.elbow, 0.0, 0.0))
     return pose
 
@@ -122,10 +116,10 @@ def _leg(pose: np.ndarray, side: str, sign: float, phase: float, reach: float, g
     _turn(pose, f"{side}_foot", _matrix(-toe, 0.0, 0.0))
 
 
-def _arm(pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait, rest_arm: float) -> None:
+def _arm(pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait) -> None:
     swing = gait.arm_swing * reach * (0.05 + 0.31 * cos(2 * pi * phase))
     bend = gait.elbow + gait.arm_swing * reach * 0.16 * (1 + cos(2 * pi * (phase - 0.06)))
-    hang = _matrix(0.0, 0.0, sign * (gait.arm_gap - rest_arm))
+    hang = _matrix(0.0, 0.0, sign * (gait.arm_gap - _REST_ARM))
     _turn(pose, f"{side}_shoulder", _matrix(-swing, sign * 0.10, 0.0) @ hang)
     _turn(pose, f"{side}_elbow", _matrix(-bend, 0.0, -sign * 0.05))
 

@@ -90,7 +90,7 @@ def run_block(module: str, name: str, first: int, stop: int, *shared: Any) -> An
     return getattr(importlib.import_module(module), name)(*shared, first, stop)
 
 
-def row_blocks(count: int, lanes: int, *, rounds: int = 2) -> list[range]:
-    """Cut `count` rows into about `rounds` blocks a lane, none smaller than is worth starting but the last."""
-    size = max(_LEAST, math.ceil(count / (lanes * rounds)))
+def row_blocks(count: int, lanes: int) -> list[range]:
+    """Cut `count` rows into about two blocks a lane, none smaller than is worth starting but the last."""
+    size = max(_LEAST, math.ceil(count / (2 * lanes)))
     return [range(at, min(at + size, count)) for at in range(0, count, size)]
