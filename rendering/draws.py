@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["VERSION", "stream"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the world: raised whenever the same seed gives other people, clothes, cameras or scenes."""
 
 

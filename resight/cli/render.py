@@ -34,8 +34,8 @@ class Render:
     in the test. lowres: queries of few pixels. all: every split."""
     renderer: Literal["numba", "pyrender"] = "numba"
     """numba defines the bytes and needs no driver; pyrender needs OpenGL through EGL."""
-    body: str = "capsule"
-    """capsule, anny, or a file of a body (.npz) of your own (`resight body --help`)."""
+    body: str = "anny"
+    """anny, capsule (for tests), or a file of a body (.npz) of your own (`resight body --help`)."""
     workers: int = 2
     """Shards rendered at a time."""
     backend: Literal["local", "ray"] = "local"
