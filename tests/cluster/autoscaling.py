@@ -2,13 +2,14 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,62 @@ def _port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def kill_at_random(
+    start: Callable[[], subprocess.Popen[bytes]],
+    cluster: Autoscaling,
+    kills: int,
+    *,
+    pause: tuple[float, float],
+    seed: int,
+) -> subprocess.Popen[bytes]:
+    """Start a driver, and kill nodes, workers and the driver at random, which is started again.
+
+    Args:
+        start: starts the driver.
+        cluster: that it works on.
+        kills: how many; a driver that ends before fails the test.
+        pause: least and most seconds between two.
+        seed: of what is killed when.
+
+    Returns:
+        The last driver, which runs.
+    """
+    chance, killed, driver = random.Random(seed), list[str](), start()
+    while len(killed) < kills:
+        time.sleep(chance.uniform(*pause))
+        assert driver.poll() is None, f"it ended after {killed}"
+        kind = chance.choice(["node", "worker", "worker", "driver"])
+        if len(cluster.workers()) and kill_something(kind, cluster, driver, chance):
+            killed.append(kind)
+        if driver.poll() is not None:
+            driver = start()
+    assert {"node", "worker", "driver"} <= set(killed)
+    return driver
+
+
+def kill_something(kind: str, cluster: Autoscaling, driver: subprocess.Popen[bytes], chance: random.Random) -> bool:
+    """Kill a node, a worker or the driver; tell whether there was one."""
+    if kind == "driver":
+        driver.kill()
+        driver.wait()
+        return True
+    targets = cluster.raylets() if kind == "node" else cluster.workers()
+    if not targets:
+        return False
+    victim = chance.choice(targets)
+    try:
+        family = [victim, *victim.children(recursive=True)] if kind == "node" else [victim]
+        for process in family:
+            process.kill()
+    except psutil.Error:
+        return False
+    return True
+
+
+def wait_for(nodes: int, cluster: Autoscaling, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while len(cluster.raylets()) != nodes:
+        assert time.monotonic() < until, [each.cmdline() for each in cluster.raylets()]
+        time.sleep(0.5)

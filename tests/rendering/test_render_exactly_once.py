@@ -1,4 +1,4 @@
-"""`resight render`, killed ten times at random, onto a disk and onto S3 on a network that fails: the same data set."""
+"""`resight render`, killed at random, onto a disk, a cluster and S3 on a network that fails: the same data set."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -16,19 +17,20 @@ from resight.cluster.commits import read_commit
 from resight.cluster.storage import Storage, open_storage
 from resight.datasets.check import check
 from resight.datasets.dataset import open_dataset
+from tests.cluster.autoscaling import autoscaling_cluster, kill_at_random, wait_for
 from tests.s3.faulty_proxy import EVERY_FAULT, Faults, faulty_proxy
 from tests.s3.fixtures import place_on
 from tests.s3.servers import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).resolve().parents[2]
-WORLD, SPLITS, KILLS = "tiny", ("base",), 10
+WORLD, SPLITS, KILLS = "small", ("base",), 10
 
 
-def start(place: str) -> subprocess.Popen[bytes]:
+def start(place: str, *more: str, said: IO[bytes] | int = subprocess.PIPE, **settings: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "resight", "render", "--world", WORLD, "--splits", *SPLITS, "--out", place]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([*command, "--quiet"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
+    return subprocess.Popen([*command, "--quiet", *more], env=environment, stdout=subprocess.DEVNULL, stderr=said)
 
 
 def finish(place: str) -> tuple[float, float]:
@@ -62,6 +64,11 @@ def rough(place: str, calm: tuple[str, float], kills: int) -> None:
         process.kill()
         process.communicate()
     finish(place)
+    assert_equal(place, calm)
+
+
+def assert_equal(place: str, calm: tuple[str, float]) -> None:
+    """Everything that readers see is there, equal to the undisturbed run's, and in one commit record."""
     for split in SPLITS:
         here, there = open_storage(f"{calm[0]}/{split}"), open_storage(f"{place}/{split}")
         assert digests(there) == digests(here)
@@ -99,3 +106,17 @@ def test_on_s3_through_a_failing_network(
         faults.requests.clear()
         finish(place)
         assert not [each for each in faults.requests if each.startswith(("PUT", "POST", "DELETE"))]
+
+
+def test_on_a_cluster_that_scales(calm: tuple[str, float], tmp_path: Path) -> None:
+    place, log = str(tmp_path / "rough"), tmp_path / "log"
+    with autoscaling_cluster() as cluster, log.open("wb") as said:
+        wait_for(0, cluster, 10)
+
+        def drive() -> subprocess.Popen[bytes]:
+            return start(place, "--backend", "ray", said=said, RAY_ADDRESS=cluster.address)
+
+        driver = kill_at_random(drive, cluster, KILLS, pause=(1.0, 12.0), seed=5)
+        assert driver.wait(timeout=1800) == 0, log.read_text()
+        wait_for(0, cluster, 120)  # nothing to do: no nodes
+    assert_equal(place, calm)
