@@ -1,9 +1,10 @@
 """What a person wears: colours, patterns, cuts and fit of one outfit, and who copies whom.
 
 What: `outfit(seed, pid, number, wardrobe)` draws the clothes of one identity's outfit. Where people own a single outfit
-it is theirs, and says much of who they are; only a share of *imitators* wears their neighbour's with small changes, so
-that colour alone does not decide. Where people change clothes they share a wardrobe: every outfit in it is worn by
-many, never by the same person twice, so clothes say nothing, and a network that trusts them learns that it is wrong.
+it is theirs, and says much of who they are; but in every circle of four, a share of *imitators* wears what the first of
+them wears, with small changes, so that colour alone does not decide. Where people change clothes they share a wardrobe:
+every outfit in it is worn by many, never by the same person twice, so clothes say nothing, and a network that trusts
+them learns that it is wrong.
 Why: a benchmark whose clothes are too easy, or that leak through, measures the wrong thing. Measured with people who
 own three outfits each: the network tells 576 outfits apart by heart and transfers little (mAP 0.04 on unseen people;
 0.11 with the shared wardrobe). Source: near-duplicate clothes as in ClonedPerson, Wang et al. 2022, arXiv:2204.02611.
@@ -28,8 +29,11 @@ Pattern = Literal["plain", "stripes", "checks", "dots", "noise", "logo", "plaid"
 
 BagKind = Literal["backpack", "satchel", "handbag"]
 
-IMITATORS: Final = 0.6
-"""Share of the odd-numbered identities that wear what the even-numbered identity before them wears, with one outfit."""
+CIRCLE: Final = 4
+"""Identities with numbers in a row among whom all but the first may wear what the first wears, with one outfit."""
+
+IMITATORS: Final = 0.75
+"""Share of those that do."""
 
 WARDROBE: Final = 24
 """Outfits that people who change clothes share, each drawn with its own small changes for every wearing."""
@@ -112,10 +116,10 @@ class Outfit:
 
 
 def twin(seed: int, pid: int) -> int | None:
-    """Return the identity whose single outfit `pid` imitates, or None. Only odd identities imitate: no chains arise."""
-    if pid % 2 == 0 or stream(seed, "imitator", pid).random() >= IMITATORS:
+    """Return the identity whose single outfit `pid` imitates, or None: the first of its circle, who imitates nobody."""
+    if pid % CIRCLE == 0 or stream(seed, "imitator", pid).random() >= IMITATORS:
         return None
-    return pid - 1
+    return pid - pid % CIRCLE
 
 
 @lru_cache(maxsize=16384)

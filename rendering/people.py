@@ -19,7 +19,7 @@ from jaxtyping import Float32
 from resight.rendering.draws import stream
 from resight.rendering.poses import Gait
 
-__all__ = ["HAIR_STYLES", "HairStyle", "Person", "double", "person"]
+__all__ = ["HAIR_STYLES", "HairStyle", "Person", "double", "person", "sibling"]
 
 HairStyle = Literal["bald", "short", "full", "bob", "long"]
 
@@ -31,6 +31,9 @@ MAX_BETA: Final = 2.5
 
 NEARLY: Final = 0.35
 """Standard deviations by which the body of a double differs on each axis."""
+
+SIBLINGS: Final = 0.5
+"""Share of the people in somebody else's clothes who have that person's skin and hair too."""
 
 _SKIN: Final = np.array(
     [[237, 192, 166], [214, 165, 137], [184, 135, 106], [143, 101, 79], [102, 71, 56], [71, 51, 41]], np.float32
@@ -89,6 +92,15 @@ def double(seed: int, pid: int, like: int) -> Person:
     betas = np.clip(model.betas + NEARLY * draws.standard_normal(10), -MAX_BETA, MAX_BETA).astype(np.float32)
     betas.setflags(write=False)
     return replace(own, betas=betas, skin=_frozen(model.skin * draws.uniform(0.96, 1.04, 3)))
+
+
+@lru_cache(maxsize=4096)
+def sibling(seed: int, pid: int, like: int) -> Person:
+    """Draw identity `pid`, with the skin and hair of identity `like` where the two are siblings."""
+    own, model = person(seed, pid), person(seed, like)
+    if stream(seed, "sibling", pid).random() >= SIBLINGS:
+        return own
+    return replace(own, skin=model.skin, hair=model.hair, hair_style=model.hair_style)
 
 
 def _skin(draws: np.random.Generator) -> Float32[np.ndarray, "3"]:

@@ -6,7 +6,7 @@ own numbers. Source: design of this project. Trade-off: an image is made alone, 
 skinning and buys equal bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from typing import Final
 
@@ -24,9 +24,9 @@ from resight.rendering.labels import keypoints
 from resight.rendering.layers import behind, merge
 from resight.rendering.moments import pose_for
 from resight.rendering.occluders import hiding
-from resight.rendering.outfits import Outfit, outfit
+from resight.rendering.outfits import Outfit, outfit, twin
 from resight.rendering.parts import JOINT_ID
-from resight.rendering.people import Person, double, person
+from resight.rendering.people import Person, double, person, sibling
 from resight.rendering.renderers import Draw
 from resight.rendering.scenes import Scene, backdrop, scene
 from resight.rendering.shading import Frame, Lights, render
@@ -141,10 +141,15 @@ def before_paper(frame: Frame) -> Float32[np.ndarray, "h w 3"]:
 
 
 def who_is_it(seed: int, spec: ImageSpec) -> Person:
-    """Return the person in an image; a distractor with an odd number has nearly somebody else's body."""
+    """Return the person in an image.
+
+    A distractor with an odd number has nearly somebody else's body. Who imitates somebody's single outfit may be a
+    sibling.
+    """
     if spec.like >= 0 and spec.pid % 2:
         return double(seed, spec.pid, spec.like)
-    return person(seed, spec.pid)
+    model = twin(seed, spec.pid) if spec.wardrobe == 1 else None
+    return person(seed, spec.pid) if model is None else sibling(seed, spec.pid, model)
 
 
 def _subject(body: Body, seed: int, spec: ImageSpec, moment: Shot) -> _Subject:
@@ -223,8 +228,7 @@ def _shaped(body: Body, betas: bytes) -> Float32[np.ndarray, "v 3"]:
 def _worn(seed: int, spec: ImageSpec) -> tuple[Appearance, Outfit | None]:
     if spec.staging.bare:
         return _clay(), None
-    like = spec.like if spec.pid % 2 == 0 else -1
-    return _dressed(seed, spec.pid, spec.outfit, spec.wardrobe, spec.staging.extras, spec.like, like)
+    return _dressed(seed, replace(spec, camera=0, frame=0))
 
 
 @lru_cache(maxsize=1)
@@ -233,12 +237,11 @@ def _clay() -> Appearance:
 
 
 @lru_cache(maxsize=64)
-def _dressed(
-    seed: int, pid: int, number: int, wardrobe: int, extras: bool, body_like: int, clothes_like: int
-) -> tuple[Appearance, Outfit]:
-    who = double(seed, pid, body_like) if body_like >= 0 and pid % 2 else person(seed, pid)
-    worn = outfit(seed, pid, number, wardrobe, extras=extras, like=clothes_like)
-    return dressed(who, worn), worn
+def _dressed(seed: int, spec: ImageSpec) -> tuple[Appearance, Outfit]:
+    """Return what a person wears, the same before every camera and in every frame."""
+    like = spec.like if spec.pid % 2 == 0 else -1
+    worn = outfit(seed, spec.pid, spec.outfit, spec.wardrobe, extras=spec.staging.extras, like=like)
+    return dressed(who_is_it(seed, spec), worn), worn
 
 
 def _lights(place: Scene) -> Lights:

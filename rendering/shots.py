@@ -24,6 +24,9 @@ VIEWS: Final = ("front", "left", "back", "right")
 STANDING: Final = 0.15
 """Share of the moments in which the person stands."""
 
+POSING: Final = 0.5
+"""The same in a studio, where people show all four sides to every camera and boxes are drawn with care."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
@@ -55,18 +58,22 @@ class Shot:
 def shot(seed: int, spec: ImageSpec, place: Scene) -> Shot:
     """Draw the moment of one image."""
     draws = stream(seed, "shot", spec.pid, spec.outfit, spec.camera, spec.frame)
-    uniform, normal = draws.random(8), draws.standard_normal(6)
+    uniform, normal, studio = draws.random(8), draws.standard_normal(6), spec.staging.bare
     depth = place.near + (place.far - place.near) * uniform[0]
     side = place.half_width * (depth / place.near) * (2 * uniform[1] - 1)
     return Shot(
         place=np.array([side, depth]),
-        heading=float(place.flow + np.pi * (uniform[2] < 0.5) + 0.4 * normal[0]),
-        standing=bool(uniform[3] < STANDING),
+        heading=float(
+            np.pi / 2 * np.floor(4 * uniform[2]) + 0.15 * normal[0]
+            if studio
+            else place.flow + np.pi * (uniform[2] < 0.5) + 0.4 * normal[0]
+        ),
+        standing=bool(uniform[3] < (POSING if studio else STANDING)),
         phase=float(uniform[4]),
         look=np.array([0.22, 0.1]) * normal[1:3],
-        fill=float(0.85 + 0.1 * uniform[5]),
-        shift=np.array([0.02, 0.012]) * normal[3:5],
-        gain=float(np.exp(0.06 * normal[5])),
+        fill=float(0.9 + 0.04 * uniform[5] if studio else 0.72 + 0.26 * uniform[5]),
+        shift=np.array([0.01, 0.006] if studio else [0.05, 0.025]) * normal[3:5],
+        gain=float(np.exp((0.06 if studio else 0.2) * normal[5])),
         noise_key=int(draws.integers(2**62)),
     )
 

@@ -11,6 +11,7 @@ apart.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -38,7 +39,7 @@ class Style:
         saturation: 1 leaves colours alone, 0 would be grey.
         contrast: strength of the S-shaped tone curve, 0 is none.
         blur: standard deviation of the optics, stored pixels.
-        resolution: share of the stored resolution that the sensor really has.
+        lines: rows of the sensor that a crop covers, pixels; nothing is lost where fewer are stored.
         noise: standard deviation in units of 8-bit white, at mid grey.
     """
 
@@ -48,7 +49,7 @@ class Style:
     saturation: float
     contrast: float
     blur: float
-    resolution: float
+    lines: float
     noise: float
 
 
@@ -70,7 +71,7 @@ class _Range:
     saturation: tuple[float, float] = (0.8, 1.15)
     contrast: tuple[float, float] = (0.0, 0.5)
     blur: tuple[float, float] = (0.35, 0.75)
-    resolution: tuple[float, float] = (0.6, 1.0)
+    lines: tuple[float, float] = (77, 180)
     noise: tuple[float, float] = (0.006, 0.022)
 
 
@@ -83,10 +84,10 @@ _RANGES: Final[dict[CameraKind, _Range]] = {
         saturation=(0.5, 0.85),
         contrast=(0.4, 0.9),
         blur=(0.5, 1.0),
-        resolution=(0.45, 0.75),
+        lines=(60, 120),
         noise=(0.015, 0.035),
     ),
-    "coarse": _Range(resolution=(0.1, 0.2), noise=(0.01, 0.03)),
+    "coarse": _Range(lines=(15, 36), noise=(0.01, 0.03)),
 }
 
 
@@ -116,7 +117,7 @@ def style(seed: int, camera: int) -> Style:
         saturation=within(3, ranges.saturation),
         contrast=within(4, ranges.contrast),
         blur=within(5, ranges.blur),
-        resolution=within(6, ranges.resolution),
+        lines=within(6, ranges.lines),
         noise=within(7, ranges.noise),
     )
 
@@ -132,7 +133,7 @@ def neutral(camera: int) -> Style:
         saturation=1.0,
         contrast=0.2,
         blur=0.3,
-        resolution=1.0,
+        lines=inf,
         noise=0.004,
     )
 
@@ -209,8 +210,9 @@ def develop(
         noise_key: names this picture's noise, below 2^63.
     """
     height, width = picture.shape[:2]
-    rows = taps(height, look.blur, look.resolution)
-    reach, columns = _shifted(width, look.blur, look.resolution)
+    resolution = min(1.0, look.lines / height)
+    rows = taps(height, look.blur, resolution)
+    reach, columns = _shifted(width, look.blur, resolution)
     gains = look.balance * np.float32(look.exposure * gain)
     knobs = np.array([look.saturation, look.contrast, look.noise], np.float32)
     out = np.empty((height, width, 3), np.uint8)

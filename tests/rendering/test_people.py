@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resight.rendering.people import HAIR_STYLES, MAX_BETA, person
+from resight.rendering.people import HAIR_STYLES, MAX_BETA, SIBLINGS, person, sibling
 
 SEEDS = st.integers(0, 2**31)
 PIDS = st.integers(100_000, 400_000)
@@ -30,6 +30,16 @@ def test_skin_hair_and_shape_are_spread_widely() -> None:
     assert np.std([one.skin.mean() for one in crowd]) > 0.12
     assert np.std([one.hair.mean() for one in crowd]) > 0.12
     assert {one.hair_style for one in crowd} == set(HAIR_STYLES)
+
+
+def test_siblings_share_skin_and_hair_and_nothing_else() -> None:
+    pairs = [(person(0, pid), sibling(0, pid, 99_999)) for pid in range(100_000, 100_400)]
+    same = [alike for _, alike in pairs if np.array_equal(alike.skin, person(0, 99_999).skin)]
+    assert abs(len(same) / len(pairs) - SIBLINGS) < 0.1
+    assert all(np.array_equal(alike.hair, person(0, 99_999).hair) for alike in same)
+    for own, alike in pairs:
+        np.testing.assert_array_equal(own.betas, alike.betas)
+        assert (own.gait, own.beard) == (alike.gait, alike.beard)
 
 
 def test_seeds_give_other_people() -> None:

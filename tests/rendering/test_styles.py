@@ -1,6 +1,7 @@
 """Camera styles: optics as band matrices, tone and colour against plain numpy, noise that belongs to a picture."""
 
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ NEUTRAL = Style(
     saturation=1.0,
     contrast=0.0,
     blur=0.0,
-    resolution=1.0,
+    lines=inf,
     noise=0.0,
 )
 
@@ -42,7 +43,7 @@ def test_low_resolution_removes_fine_detail() -> None:
     picture = np.zeros((64, 32, 3), np.float32)
     picture[::2] = 1.0
     sharp = develop(picture, NEUTRAL, gain=1.0, noise_key=0)
-    soft = develop(picture, replace(NEUTRAL, resolution=0.6), gain=1.0, noise_key=0)
+    soft = develop(picture, replace(NEUTRAL, lines=0.6 * len(picture)), gain=1.0, noise_key=0)
     assert soft.astype(float).std() < 0.5 * sharp.astype(float).std()
 
 
