@@ -35,7 +35,7 @@ class Crew(Protocol):
 
 
 class PoolBackend(Protocol):
-    """Where units run: `InProcess`, `RayActors`."""
+    """Where units run: `InProcess`, `Processes`, `RayActors`."""
 
     def crew(self, work: Work, storage: Storage) -> AbstractContextManager[Crew]:
         """Open a crew for `work`; leaving it ends every worker, whatever it is doing."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from resight.cluster.attempt import Outcome, Task
 from resight.cluster.commits import Commit, FileRecord, check_settings, commit_key, read_commit
 from resight.cluster.crew import Crew, PoolBackend
+from resight.cluster.pool_local import Processes
 from resight.cluster.pool_process import InProcess
 from resight.cluster.pool_ray import RayActors
 from resight.cluster.progress import Progress, Step, silent
@@ -31,6 +32,7 @@ __all__ = [
     "Made",
     "PoolBackend",
     "PoolResult",
+    "Processes",
     "Quarantined",
     "RayActors",
     "Unit",

@@ -20,13 +20,26 @@ from resight.rendering.bodies import BODIES, DEFAULT_BODY
 from resight.rendering.renderers import renderer_name
 from resight.rendering.splits import find_split
 from resight.rendering.work import RENDERER, RenderWork, versions
-from resight.rendering.world import World, find_world, units
+from resight.rendering.world import World, find_world, image_count, units
 
-__all__ = ["LICENCE", "render_world"]
+__all__ = ["LICENCE", "render_world", "worth_processes"]
 
 DEFAULT_SPLITS: Final = ("base", "clothes")
 
 LICENCE: Final = "CC0-1.0: rendered from a seed, shows no real person"
+
+_MANY_PIXELS: Final = 2_000 * 128 * 64
+"""From about here on, two worker processes are faster than two threads in spite of their start."""
+
+
+def worth_processes(world: str, splits: Sequence[str]) -> bool:
+    """Return whether there is so much to render that worker processes pay for their start.
+
+    Raises:
+        UserError: for an unknown world or split.
+    """
+    size = find_world(world)
+    return sum(image_count(size, split) for split in splits) * size.height * size.width >= _MANY_PIXELS
 
 
 def render_world(
@@ -49,7 +62,8 @@ def render_world(
         splits: which ones (`rendering.splits.SPLITS`).
         renderer: "numba", which defines the bytes, or "pyrender", which needs OpenGL through EGL.
         body: name or path of a body (`bodies.find_body`).
-        backend: where the work runs; in this process by default.
+        backend: where the work runs; in this process by default. `Processes` use several cores best: most of a small
+            image's time holds the interpreter's lock.
         progress: told after every shard.
 
     Returns:

@@ -1,83 +1,22 @@
-"""Linear blend skinning: from shape coefficients and joint rotations to vertices, in torch and in plain loops.
+"""Linear blend skinning in plain loops: from shape coefficients and joint rotations to vertices, one body at a time.
 
-Source: Loper et al. 2015, eqs. 2 to 10. `skin` is batched and differentiable; `skin_one` poses one body in float64
-loops of a fixed order, so that rendered bytes do not depend on the machine's matrix library, and rounds to 2**-20 m,
-which swallows the last bits in which sines of different machines differ.
+Source: Loper et al. 2015, eqs. 2 to 10. Float64 in a fixed order, so that rendered bytes do not depend on the machine's
+matrix library, and rounded to 2**-20 m, which swallows the last bits in which sines of different machines differ.
+Trade-off: neither batched nor differentiable, which `batched_skinning.skin` is; that one needs torch, whose import
+takes longer than all else that a rendering process begins with.
 """
 
 from functools import lru_cache
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float32
 from numba import njit
-from torch import Tensor
 
 from resight.rendering.body import Body
 from resight.rendering.parts import PARENTS
 from resight.rendering.stance import in_stance
 
-__all__ = ["rest_vertices", "rotation_matrices", "skin", "skin_one"]
-
-
-def rotation_matrices(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rodrigues' formula; exact at zero, and differentiable there."""
-    squared = (axis_angle * axis_angle).sum(-1, keepdim=True)[..., None]  # (..., 1, 1)
-    small = squared < 1e-8
-    safe = torch.where(small, torch.ones_like(squared), squared)
-    angle = safe.sqrt()
-    sine = torch.where(small, 1 - squared / 6, angle.sin() / angle)
-    cosine = torch.where(small, 0.5 - squared / 24, (1 - angle.cos()) / safe)
-    x, y, z = axis_angle.unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    return eye + sine * cross + cosine * (cross @ cross)
-
-
-def skin(
-    body: Body,
-    betas: Float[Tensor, "b 10"],
-    pose: Float[Tensor, "b 24 3"],
-    translation: Float[Tensor, "b 3"],
-) -> tuple[Float[Tensor, "b v 3"], Float[Tensor, "b 24 3"]]:
-    """Pose bodies; computed in the dtype and on the device of `betas`.
-
-    Args:
-        body: the model.
-        betas: shape coefficients in standard deviations.
-        pose: axis-angle rotation of each joint against its parent, radians; row 0 turns the whole body.
-        translation: metres, added to everything.
-
-    Returns:
-        Vertices and joints, metres.
-    """
-    template, shapedirs, posedirs, regressor, weights = (
-        torch.as_tensor(array, dtype=betas.dtype, device=betas.device)
-        for array in (body.v_template, body.shapedirs, body.posedirs, body.J_regressor, body.weights)
-    )
-    shaped = template + torch.einsum("bk,vck->bvc", betas, shapedirs)
-    rest_joints = torch.einsum("jv,bvc->bjc", regressor, shaped)
-    rotations = rotation_matrices(pose)  # (B, 24, 3, 3)
-    if body.posedirs.any():
-        bend = (rotations[:, 1:] - torch.eye(3, dtype=betas.dtype, device=betas.device)).flatten(1)  # (B, 207)
-        shaped = shaped + torch.einsum("bp,vcp->bvc", bend, posedirs)
-    turns, joints = _chain(rotations, rest_joints)
-    offsets = joints - torch.einsum("bjrc,bjc->bjr", turns, rest_joints)
-    blended = torch.einsum("vj,bjrc->bvrc", weights, turns)
-    vertices = torch.einsum("bvrc,bvc->bvr", blended, shaped) + torch.einsum("vj,bjr->bvr", weights, offsets)
-    return vertices + translation[:, None], joints + translation[:, None]
-
-
-def _chain(
-    rotations: Float[Tensor, "b 24 3 3"], rest: Float[Tensor, "b 24 3"]
-) -> tuple[Float[Tensor, "b 24 3 3"], Float[Tensor, "b 24 3"]]:
-    turns, places = [rotations[:, 0]], [rest[:, 0]]
-    for joint, parent in list(enumerate(PARENTS))[1:]:
-        bone = rest[:, joint] - rest[:, parent]
-        places.append(places[parent] + torch.einsum("brc,bc->br", turns[parent], bone))
-        turns.append(turns[parent] @ rotations[:, joint])
-    return torch.stack(turns, 1), torch.stack(places, 1)
+__all__ = ["rest_vertices", "skin_one"]
 
 
 def rest_vertices(body: Body, betas: Float[np.ndarray, "10"]) -> Float32[np.ndarray, "v 3"]:
@@ -97,7 +36,7 @@ def skin_one(
     pose: Float[np.ndarray, "24 3"],
     translation: Float[np.ndarray, "3"],
 ) -> tuple[Float32[np.ndarray, "v 3"], Float32[np.ndarray, "24 3"]]:
-    """Pose one body; agrees with `skin` to a few micrometres, and is the same on every machine."""
+    """Pose one body; agrees with `batched_skinning.skin` to a few micrometres, and is the same on every machine."""
     sparse = _sparse(body)
     shaped = _shape(body.v_template, body.shapedirs, np.asarray(betas, np.float64))
     rest = _regress(sparse.rows, sparse.columns, sparse.values, shaped)

@@ -27,6 +27,7 @@ __all__ = [
     "cameras",
     "find_world",
     "identities",
+    "image_count",
     "images",
     "units",
 ]
@@ -184,6 +185,16 @@ def images(world: World, split: str, group: Group, pid: int) -> Iterator[ImageSp
                     )
 
 
+def image_count(world: World, split: str) -> int:
+    """Return how many images a split has, over all groups."""
+    return sum(len(identities(world, split, group)) * _each(world, split, group) for group in GROUPS)
+
+
+def _each(world: World, split: str, group: Group) -> int:
+    """Return how many images each identity of a group has."""
+    return sum(1 for pid in identities(world, split, group)[:1] for _ in images(world, split, group, pid))
+
+
 def _belongs(layout: Layout, group: Group, outfit: int, frame: int) -> bool:
     if group in ("train", "unlabelled", "val") or layout.query_by == "camera":
         return True
@@ -210,8 +221,8 @@ def units(world: World, split: str, seed: int, made_with: dict[str, str] | None 
         pids = identities(world, split, group)
         if not pids:
             continue
-        each = sum(1 for _ in images(world, split, group, pids[0]))
-        shards = min(len(pids), max(1, round(len(pids) * each / IMAGES_PER_SHARD)))
+        count = len(pids) * _each(world, split, group)
+        shards = min(len(pids), max(1, round(count / IMAGES_PER_SHARD)))
         for number in range(shards):
             first, last = len(pids) * number // shards, len(pids) * (number + 1) // shards
             spec = _spec(world, split, group, seed, pids[first], pids[last - 1] + 1) | (made_with or {})

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from resight.cluster.pool import InProcess
+from resight.cli.backends import pool_backend
 from resight.cluster.progress import Progress
-from resight.rendering.render import render_world
+from resight.rendering.render import render_world, worth_processes
 from resight.trainers.config import Config
 from resight.trainers.judging import judge_run
 from resight.trainers.recipes import recipe
@@ -74,9 +74,8 @@ class Outcome:
 def run_demo(out: Path, *, seed: int, workers: int, size: Literal["tiny", "micro"], progress: Progress) -> Outcome:
     """Render, train, judge and report under `out`, an absolute path; continues what an earlier call left."""
     clock = _Clock()
-    render_world(
-        size, seed=seed, out=out / "data", splits=SPLITS, backend=InProcess(workers=workers), progress=progress
-    )
+    with pool_backend("local", workers, processes=worth_processes(size, SPLITS)) as backend:
+        render_world(size, seed=seed, out=out / "data", splits=SPLITS, backend=backend, progress=progress)
     clock.lap("render")
     config = demo_config(out / "data", seed=seed, size=size)
     run = train(config, out=out / "run", workers=workers, backend="ray", resume="auto", progress=progress)

@@ -39,7 +39,8 @@ class Render:
     workers: int = 2
     """Shards rendered at a time."""
     backend: Literal["local", "ray"] = "local"
-    """local: threads of this process. ray: actors on the attached or a local cluster."""
+    """local: processes of this machine, threads where there is little to render. ray: actors on the attached or a
+    local cluster."""
     preview: bool = False
     """Render only contact sheets, PNG files in OUT: one of each split, one of people and outfits, one of shapes."""
     json: bool = False
@@ -50,13 +51,17 @@ class Render:
     def run(self) -> int:
         """Render and publish."""
         from resight.cli.backends import pool_backend
-        from resight.rendering.render import render_world
+        from resight.rendering.render import render_world, worth_processes
         from resight.terminal import ProgressView, show, show_json
 
         if self.preview:
             return self._preview()
         splits = self._splits()
-        with ProgressView(quiet=self.quiet) as view, pool_backend(self.backend, self.workers) as backend:
+        many = worth_processes(self.world, splits)
+        with (
+            ProgressView(quiet=self.quiet) as view,
+            pool_backend(self.backend, self.workers, processes=many) as backend,
+        ):
             cards = render_world(
                 self.world,
                 seed=self.seed,

@@ -1,37 +1,17 @@
 """A pool's driver as a process of its own, to be killed: makes small units, slowly, and says how far it is.
 
-Arguments: where to publish, how many units, how many workers, and, for Ray, the cluster's address. The last unit is
-poisoned.
+Arguments: where to publish, how many units, how many workers, then "threads", "processes" or a Ray cluster's address,
+and how long a unit takes, in seconds. The last unit is poisoned.
 """
 
 import json
-import random
 import sys
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
-from resight.cluster.pool import InProcess, Made, PoolBackend, PoolResult, RayActors, Unit, run_pool
+from resight.cluster.pool import InProcess, PoolBackend, PoolResult, Processes, RayActors, Unit, run_pool
 from resight.cluster.progress import Progress, Step, silent
 from resight.cluster.session import ray_session
 from resight.cluster.storage import Storage, open_storage
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slow:
-    """Two files that are a function of the seed; takes its time."""
-
-    pause_s: float
-    fingerprint: str = "slow-1"
-
-    def __call__(self, unit: Unit, scratch: Path) -> Made:
-        if unit.spec["seed"] == "poison":
-            raise ValueError("nobody can make this")
-        numbers = random.Random(unit.spec["seed"])
-        (scratch / "data").write_bytes(numbers.randbytes(30_000 + numbers.randrange(30_000)))
-        time.sleep(self.pause_s)
-        (scratch / "rows").write_bytes(numbers.randbytes(200))
-        return Made(files={f"shards/{unit.name}.bin": scratch / "data", f"rows/{unit.name}": scratch / "rows"})
+from tests.cluster.works import Slow
 
 
 def make(
@@ -47,13 +27,14 @@ def tell(step: Step) -> None:
     sys.stdout.flush()
 
 
-def main(place: str, units: str, workers: str, address: str = "") -> None:
-    storage = open_storage(place)
-    if address:
-        with ray_session(address=address):
-            result = make(storage, int(units), RayActors(workers=int(workers)), tell, pause_s=0.7)
+def main(place: str, units: str, workers: str, where: str, pause_s: str) -> None:
+    storage, count, pause = open_storage(place), int(workers), float(pause_s)
+    local = {"threads": InProcess(workers=count), "processes": Processes(workers=count)}
+    if where in local:
+        result = make(storage, int(units), local[where], tell, pause_s=pause)
     else:
-        result = make(storage, int(units), InProcess(workers=int(workers)), tell, pause_s=0.1)
+        with ray_session(address=where):
+            result = make(storage, int(units), RayActors(workers=count), tell, pause_s=pause)
     sys.stdout.write(json.dumps({"quarantined": [[each.name, each.reason] for each in result.quarantined]}) + "\n")
 
 

@@ -20,9 +20,9 @@ from tests.s3.servers import Server
 WORKERS = 6
 
 
-def drive(place: str, units: int, *, kill_after: int | None, pause_s: float = 0.0) -> list[str]:
+def drive(place: str, units: int, where: str, *, kill_after: int | None, pause_s: float = 0.0) -> list[str]:
     """Run a driver, and kill it when it has published some more units; return what it said."""
-    command = [sys.executable, "-m", "tests.cluster.pool_driver", place, str(units), str(WORKERS)]
+    command = [sys.executable, "-m", "tests.cluster.pool_driver", place, str(units), str(WORKERS), where, "0.1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said: list[str] = []
@@ -47,11 +47,11 @@ def without_attempt(data: bytes) -> bytes:
     return json.dumps({**json.loads(data), "attempt": 1}, sort_keys=True).encode()
 
 
-def check_exactly_once(place: str, tmp_path: Path, *, units: int, kills: int) -> None:
+def check_exactly_once(place: str, tmp_path: Path, where: str = "threads", *, units: int, kills: int) -> None:
     chance = random.Random(units)
     for _ in range(kills):
-        drive(place, units, kill_after=chance.randrange(2), pause_s=chance.uniform(0, 0.5))
-    said = drive(place, units, kill_after=None)
+        drive(place, units, where, kill_after=chance.randrange(2), pause_s=chance.uniform(0, 0.5))
+    said = drive(place, units, where, kill_after=None)
     (poisoned,) = json.loads(said[-1])["quarantined"]
     assert poisoned[0] == "poisoned"
     assert poisoned[1].startswith("ValueError: nobody can make this\n  at ")
@@ -82,5 +82,6 @@ def test_a_driver_that_is_killed_on_a_network_that_fails(
         assert not [request for request in faults.requests if request.startswith(("PUT", "POST", "DELETE"))]
 
 
-def test_a_driver_that_is_killed_on_a_disk(tmp_path: Path) -> None:
-    check_exactly_once(str(tmp_path / "rough"), tmp_path, units=20, kills=3)
+@pytest.mark.parametrize("where", ["threads", "processes"])
+def test_a_driver_that_is_killed_on_a_disk(where: str, tmp_path: Path) -> None:
+    check_exactly_once(str(tmp_path / "rough"), tmp_path, where, units=20, kills=3)

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from resight.cluster.commits import commit_key, read_commit
 from resight.cluster.errors import UserError
-from resight.cluster.pool import InProcess, Made, Unit, run_pool
+from resight.cluster.pool import InProcess, Made, PoolBackend, Processes, Unit, run_pool
 from resight.cluster.progress import Step
 from resight.cluster.storage import LocalStorage
 from tests.cluster.works import Buffered, Digits, Lazy, StopsAfter, tree, units_of
 
-BACKENDS = [InProcess(), InProcess(workers=3)]
+BACKENDS: list[PoolBackend] = [InProcess(), InProcess(workers=3), Processes(workers=2)]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_units_are_published_with_their_records(tmp_path: Path, backend: InProcess):
+def test_units_are_published_with_their_records(tmp_path: Path, backend: PoolBackend):
     storage = LocalStorage(tmp_path / "out")
     result = run_pool(Digits(marks=tmp_path), units_of(2, 0, 1), storage, backend=backend)
     assert [commit.name for commit in result.commits] == ["train-000002", "train-000000", "train-000001"]
@@ -33,7 +33,7 @@ def test_units_are_published_with_their_records(tmp_path: Path, backend: InProce
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_second_run_does_nothing(tmp_path: Path, backend: InProcess):
+def test_a_second_run_does_nothing(tmp_path: Path, backend: PoolBackend):
     storage = LocalStorage(tmp_path / "out")
     first = run_pool(Digits(marks=tmp_path), units_of(0, 1), storage, backend=backend)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
@@ -68,7 +68,7 @@ def test_interrupted_runs_end_like_an_undisturbed_one(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_failure_is_retried(tmp_path: Path, backend: InProcess):
+def test_a_failure_is_retried(tmp_path: Path, backend: PoolBackend):
     units = [*units_of(0, 1), *units_of(2, fault="error", once=True)]
     result = run_pool(Digits(marks=tmp_path), units, LocalStorage(tmp_path / "out"), backend=backend)
     assert [commit.attempt for commit in result.commits] == [1, 1, 2]
@@ -76,7 +76,7 @@ def test_a_failure_is_retried(tmp_path: Path, backend: InProcess):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_poisoned_unit_is_set_aside_and_the_rest_completes(tmp_path: Path, backend: InProcess):
+def test_a_poisoned_unit_is_set_aside_and_the_rest_completes(tmp_path: Path, backend: PoolBackend):
     units = [*units_of(3, fault="error"), *units_of(0, 1), *units_of(4, fault="user")]
     storage = LocalStorage(tmp_path / "out")
     result = run_pool(Digits(marks=tmp_path), units, storage, backend=backend, attempts=2)
@@ -202,7 +202,7 @@ def test_what_cannot_be_published_is_the_units_fault(tmp_path: Path, work: Lazy,
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_folder_that_cannot_be_written_stops_the_pool(tmp_path: Path, backend: InProcess):
+def test_a_folder_that_cannot_be_written_stops_the_pool(tmp_path: Path, backend: PoolBackend):
     (tmp_path / "shards").write_text("in the way")
     with pytest.raises(UserError, match="could not write"):
         run_pool(Digits(marks=tmp_path), units_of(0, 1, 2, 3), LocalStorage(tmp_path), backend=backend)
@@ -217,7 +217,7 @@ def test_each_thread_has_its_own_work(tmp_path: Path):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_progress_counts_to_the_end(tmp_path: Path, backend: InProcess):
+def test_progress_counts_to_the_end(tmp_path: Path, backend: PoolBackend):
     steps: list[Step] = []
     storage = LocalStorage(tmp_path / "out")
     units = [*units_of(0, 1), *units_of(2, fault="error")]

@@ -18,7 +18,7 @@ UNITS, KILLS = 60, 10
 
 
 def drive(place: Path, cluster: Autoscaling, units: int, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.cluster.pool_driver", str(place), str(units), "2", cluster.address]
+    command = [sys.executable, "-m", "tests.cluster.pool_driver", str(place), str(units), "2", cluster.address, "0.7"]
     with log.open("ab") as output:
         return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import threading
 import time
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from resight.cluster.errors import UserError
 from resight.cluster.pool import Made, Unit
+from resight.cluster.storage import LocalStorage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +110,44 @@ def refuse() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class WhoMade:
-    """Notes the process and one environment variable."""
+    """Notes the process and two environment variables."""
 
     fingerprint: str = "who-1"
 
     def __call__(self, unit: Unit, scratch: Path) -> Made:
-        return Made(files={}, facts={"pid": os.getpid(), "mark": os.environ.get("RESIGHT_MARK")})
+        facts = {"pid": os.getpid(), "mark": os.environ.get("RESIGHT_MARK"), "threads": os.environ["OMP_NUM_THREADS"]}
+        return Made(files={}, facts=facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow:
+    """Two files that are a function of the seed; takes its time."""
+
+    pause_s: float
+    fingerprint: str = "slow-1"
+
+    def __call__(self, unit: Unit, scratch: Path) -> Made:
+        if unit.spec["seed"] == "poison":
+            raise ValueError("nobody can make this")
+        numbers = random.Random(unit.spec["seed"])
+        (scratch / "data").write_bytes(numbers.randbytes(30_000 + numbers.randrange(30_000)))
+        time.sleep(self.pause_s)
+        (scratch / "rows").write_bytes(numbers.randbytes(200))
+        return Made(files={f"shards/{unit.name}.bin": scratch / "data", f"rows/{unit.name}": scratch / "rows"})
+
+
+class OwnWords(Exception):
+    """Cannot be rebuilt from its message alone, as pickle tries to."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+class Stubborn(LocalStorage):
+    """Fails to publish, in its own words."""
+
+    def publish_file(self, path: Path, key: str) -> None:
+        raise OwnWords("this", "that")
 
 
 def units_of(*seeds: int, **spec: object) -> list[Unit]:

@@ -8,13 +8,14 @@ import torch
 
 from resight.cluster.errors import UserError
 from resight.rendering.activities import carrying, reaching, sitting
+from resight.rendering.batched_skinning import skin
 from resight.rendering.bodies import body_sha256, find_body
 from resight.rendering.body import Body, load_body, save_body, welded_faces
 from resight.rendering.capsule import capsule_body
 from resight.rendering.measure import measurements, shape_words
 from resight.rendering.parts import JOINT_ID, NUM_PARTS, PART_ID
 from resight.rendering.poses import standing, walking
-from resight.rendering.skinning import skin, skin_one
+from resight.rendering.skinning import skin_one
 from resight.rendering.smplxbridge import smplx_body
 from resight.rendering.stance import fitted
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from resight.cluster.errors import UserError
+from resight.rendering.batched_skinning import skin
 from resight.rendering.official import FAMILIES, convert, read_official, reduced
 from resight.rendering.parts import JOINT_ID, PART_ID
 from resight.rendering.poses import walking
-from resight.rendering.skinning import skin, skin_one
+from resight.rendering.skinning import skin_one
 from resight.rendering.smplxbridge import smplx_arguments, smplx_model
 from resight.rendering.stance import fitted
 from resight.rendering.unpickling import read_pickle

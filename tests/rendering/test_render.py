@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from resight.cluster.errors import UserError
-from resight.cluster.pool import InProcess, RayActors
+from resight.cluster.pool import InProcess, PoolBackend, Processes, RayActors
 from resight.cluster.progress import Step
 from resight.cluster.session import Session
 from resight.datasets.dataset import open_dataset
 from resight.rendering.capsule import capsule_body
 from resight.rendering.preview import contact_sheet, people_sheet, shape_sheet
-from resight.rendering.render import render_world
+from resight.rendering.render import render_world, worth_processes
+from resight.rendering.world import find_world, image_count
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,11 @@ def test_what_is_stored_is_an_image_with_its_labels(micro: Path) -> None:
         np.testing.assert_array_equal(mask > 0, parts > 0)
 
 
-def test_a_second_world_has_the_same_bytes_however_it_was_made(micro: Path, tmp_path: Path) -> None:
-    render_world("micro", seed=0, out=tmp_path, splits=("clothes",), backend=InProcess(workers=2))
+@pytest.mark.parametrize("backend", [InProcess(workers=2), Processes(workers=2)])
+def test_a_second_world_has_the_same_bytes_however_it_was_made(
+    micro: Path, tmp_path: Path, backend: PoolBackend
+) -> None:
+    render_world("micro", seed=0, out=tmp_path, splits=("clothes",), backend=backend)
     assert _hashes(tmp_path / "clothes") == _hashes(micro / "clothes")
 
 
@@ -100,6 +104,17 @@ def test_a_second_run_does_nothing(micro: Path) -> None:
 def test_another_seed_is_refused_in_the_same_folder(micro: Path) -> None:
     with pytest.raises(UserError):
         render_world("micro", seed=1, out=micro)
+
+
+def test_the_micro_world_is_not_worth_processes() -> None:
+    assert not worth_processes("micro", ("base", "clothes"))
+    assert worth_processes("tiny", ("base",))
+    assert worth_processes("small", ("base",))
+
+
+def test_images_are_counted_without_making_them(micro: Path) -> None:
+    for split in ("base", "clothes"):
+        assert image_count(find_world("micro"), split) == open_dataset(micro / split).card.images
 
 
 def test_mistakes_are_explained_before_anything_is_made(tmp_path: Path) -> None:

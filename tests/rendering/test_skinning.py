@@ -7,10 +7,11 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from resight.rendering.batched_skinning import rotation_matrices, skin
 from resight.rendering.body import Body
 from resight.rendering.capsule import capsule_body
 from resight.rendering.parts import JOINT_ID
-from resight.rendering.skinning import rest_vertices, rotation_matrices, skin, skin_one
+from resight.rendering.skinning import rest_vertices, skin_one
 
 
 @pytest.fixture(scope="module")
