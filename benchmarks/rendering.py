@@ -45,7 +45,7 @@ from resight.rendering.work import RenderWork
 from resight.rendering.world import find_world, identities, units
 
 HEIGHT, WIDTH = 256, 128
-WORLD, SPLIT, IDENTITIES = "small", "base", 4
+WORLD, SPLIT, IDENTITIES = "small", "base", 21  # identities: as many as a shard of this world has
 WHOLE_PATH = "the whole path, published"
 SAME = 0.97  # least overlap of silhouettes; pixels at their edge differ by how samples are placed
 CURE = "no EGL here: apt-get install libegl1 libgl1-mesa-dri, and pip install 'resight[pyrender]'"
