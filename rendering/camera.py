@@ -36,10 +36,10 @@ class Camera:
     def project(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
         """Return x, y in pixels and depth along the axis in metres, float64; depth <= 0 lies behind the camera."""
         seen = (np.asarray(points, np.float64) - self.position) @ np.asarray(self.rotation, np.float64).T
-        depth = seen[..., 2:]
         with np.errstate(divide="ignore", invalid="ignore"):
-            pixel = seen[..., :2] / depth * np.array(self.focal) + np.array(self.principal)
-        return np.concatenate([pixel, depth], axis=-1)
+            for axis in range(2):  # not both at once: loops over rows of two are slow
+                seen[..., axis] = seen[..., axis] / seen[..., 2] * self.focal[axis] + self.principal[axis]
+        return seen
 
     def crop(self, left: float, top: float, right: float, bottom: float, *, height: int, width: int) -> "Camera":
         """Return the camera whose image is this box of ours, in pixels, resized to `height` x `width`.

@@ -163,21 +163,21 @@ def _slice(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray, axis: np.
 
 def _girth(points: np.ndarray) -> float:
     """Length of a tape round points of a slice: the perimeter of their convex hull (Andrew 1979)."""
-    flat = np.unique(points[:, [0, 2]], axis=0)
-    hull: list[np.ndarray] = []
+    flat = np.unique(points[:, [0, 2]], axis=0).tolist()
+    hull: list[list[float]] = []
     for chain in (flat, flat[::-1]):
-        part: list[np.ndarray] = []
+        part: list[list[float]] = []
         for p in chain:
             while len(part) > 1 and _turns_right(part[-2], part[-1], p):
                 part.pop()
             part.append(p)
         hull += part[:-1]
-    ring = np.stack(hull)
+    ring = np.array(hull)
     return float(np.sqrt(np.sum((ring - np.roll(ring, 1, axis=0)) ** 2, axis=1)).sum())
 
 
-def _turns_right(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
-    return bool((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0)
+def _turns_right(a: list[float], b: list[float], c: list[float]) -> bool:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0
 
 
 def scores(m: Mapping[str, float]) -> dict[str, float]:

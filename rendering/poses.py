@@ -7,7 +7,7 @@ Trade-off: the gait is periodic and symmetric; an identity differs by `Gait`, no
 """
 
 from dataclasses import dataclass
-from math import cos, exp, pi, sin
+from math import cos, exp, pi, sin, sqrt
 
 import numpy as np
 from jaxtyping import Float32
@@ -58,7 +58,7 @@ def walking(phase: float, gait: Gait | None = None, *, heading: float = 0.0) -> 
     """
     gait = gait or Gait()
     reach = gait.stride * (0.55 + 0.45 * gait.speed / 1.3)
-    pose = _upright(gait, heading=heading)
+    pose = np.tile(np.eye(3), (24, 1, 1))
     turn = 2 * pi * phase
     twist = 0.09 * gait.sway * reach * cos(turn)
     list_ = 0.06 * gait.sway * sin(turn)
@@ -134,6 +134,8 @@ def _matrix(x: float, y: float, z: float) -> np.ndarray:
     """Turn about z, then x, then y, radians."""
     cx, sx, cy, sy, cz, sz = cos(x), sin(x), cos(y), sin(y), cos(z), sin(z)
     about_x = np.array([[1.0, 0.0, 0.0], [0.0, cx, -sx], [0.0, sx, cx]])
+    if y == z == 0:  # half of all, and what it would be multiplied with changes nothing
+        return about_x
     about_y = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
     about_z = np.array([[cz, -sz, 0.0], [sz, cz, 0.0], [0.0, 0.0, 1.0]])
     return about_y @ about_x @ about_z
@@ -147,15 +149,16 @@ def _axis_angles(rotations: np.ndarray) -> Float32[np.ndarray, "24 3"]:
     """Logarithm of rotations short of a half turn... and of half turns, by way of quaternions."""
     out = np.zeros((len(rotations), 3))
     for joint, r in enumerate(rotations):
-        w = np.sqrt(max(0.0, 1 + np.trace(r))) / 2
-        vector = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
+        (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = r.tolist()
+        w = sqrt(max(0.0, 1 + (xx + yy + zz))) / 2
+        vector = np.array([zy - yz, xz - zx, yx - xy])
         if w > 1e-6:
             vector = vector / (4 * w)
         else:
             axis = np.sqrt(np.maximum(0.0, (np.diag(r) + 1) / 2))
             largest = int(axis.argmax())
             vector = axis * np.where(np.arange(3) == largest, 1.0, np.sign(r[largest] + r[:, largest]))
-        length = float(np.sqrt(vector @ vector))
+        length = sqrt(vector @ vector)
         if length > 1e-12:
             out[joint] = vector / length * 2 * np.arctan2(length, w)
     return out.astype(np.float32)
