@@ -142,6 +142,7 @@ def _compose(
         fall = cosine * down + sine  # of the ray, metres a metre forward
         fy = min(max(y - 0.5, 0.0), high - 1.001)
         row, b = int(fy), np.float32(fy - int(fy))
+        upper, lower = picture[row], picture[row + 1]
         far = geometry[0] / fall if fall > 0.02 else 0.0
         floor_z = far * (cosine - sine * down)
         shaded = False
@@ -163,8 +164,8 @@ def _compose(
                     if near[caster] and abs(floor_x - spots[caster, 2]) < spots[caster, 5]:
                         shade *= _shadow(floor_x, floor_z, spots[caster], strength, feet[caster])
             for c in range(3):
-                above = picture[row, column, c] * (1 - a) + picture[row, column + 1, c] * a
-                below = picture[row + 1, column, c] * (1 - a) + picture[row + 1, column + 1, c] * a
+                above = upper[column, c] * (1 - a) + upper[column + 1, c] * a
+                below = lower[column, c] * (1 - a) + lower[column + 1, c] * a
                 out[i, j, c] = rgb[i, j, c] + behind * (above * (1 - b) + below * b) * np.float32(shade)
 
 
