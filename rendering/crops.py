@@ -26,6 +26,11 @@ SHADOW: Final = 0.9
 FAINT: Final = 7.0
 """Exponent from which on a shadow is left out: below a thousandth."""
 
+_WIDE: Final = 1.01 * 0.24 * FAINT**0.5
+_LONG: Final = 1.01 * FAINT**0.25
+_ROUND: Final = 1.01 * 0.02 * FAINT
+"""Just outside of where the exponents reach that: across and along an ellipse, and the square of it round a foot."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
@@ -133,40 +138,57 @@ def _compose(
     out: np.ndarray,
 ) -> None:
     high, wide = picture.shape[0], picture.shape[1]
+    flat = picture.reshape(high, wide * 3)
     sine, cosine = np.sin(geometry[2]), np.cos(geometry[2])
     spots = _spots(light, feet)
     near = np.empty(feet.shape[0], np.bool_)
+    place, share, side = _columns(left, scale, out.shape[1], wide)
     for i in range(out.shape[0]):
         y = top + (i + 0.5) * scale
         down = (y - 0.5 * high) / geometry[1]
         fall = cosine * down + sine  # of the ray, metres a metre forward
         fy = min(max(y - 0.5, 0.0), high - 1.001)
         row, b = int(fy), np.float32(fy - int(fy))
-        upper, lower = picture[row], picture[row + 1]
+        upper, lower, rest = flat[row], flat[row + 1], 1 - b
         far = geometry[0] / fall if fall > 0.02 else 0.0
         floor_z = far * (cosine - sine * down)
-        shaded = False
+        first, last = np.inf, -np.inf  # between which x there may be shadow
         for caster in range(feet.shape[0]):
             near[caster] = fall > 0.02 and abs(floor_z - spots[caster, 3]) < spots[caster, 5]
-            shaded |= near[caster]
+            if near[caster]:
+                middle, reach = -spots[caster, 2] * geometry[1] / far, 1.01 * spots[caster, 5] * geometry[1] / far
+                first, last = min(first, middle - reach), max(last, middle + reach)
         for j in range(out.shape[1]):
             behind = np.float32(1) - alpha[i, j]
             if behind == np.float32(0):
-                out[i, j] = rgb[i, j]
+                for c in range(3):
+                    out[i, j, c] = rgb[i, j, c]
                 continue
-            x = left + (j + 0.5) * scale
-            fx = min(max(x - 0.5, 0.0), wide - 1.001)
-            column, a = int(fx), np.float32(fx - int(fx))
             shade = 1.0
-            if shaded:
-                floor_x = -far * (x - 0.5 * wide) / geometry[1]
+            if first < side[j] < last:
+                floor_x = -far * side[j] / geometry[1]
                 for caster in range(feet.shape[0]):
                     if near[caster] and abs(floor_x - spots[caster, 2]) < spots[caster, 5]:
-                        shade *= _shadow(floor_x, floor_z, spots[caster], strength, feet[caster])
+                        shade *= _shadow(floor_x, floor_z, caster, spots, strength, feet)
+            a, start = share[j], place[j]
+            own = 1 - a
             for c in range(3):
-                above = upper[column, c] * (1 - a) + upper[column + 1, c] * a
-                below = lower[column, c] * (1 - a) + lower[column + 1, c] * a
-                out[i, j, c] = rgb[i, j, c] + behind * (above * (1 - b) + below * b) * np.float32(shade)
+                here = start + np.uint64(c)
+                beside = here + np.uint64(3)
+                above = upper[here] * own + upper[beside] * a
+                below = lower[here] * own + lower[beside] * a
+                out[i, j, c] = rgb[i, j, c] + behind * (above * rest + below * b) * np.float32(shade)
+
+
+@njit(cache=True, nogil=True)
+def _columns(left: float, scale: float, width: int, wide: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return, of each column of the crop, the place in a row of the picture, the next pixel's share, and x."""
+    place, share, side = np.empty(width, np.uint64), np.empty(width, np.float32), np.empty(width)
+    for j in range(width):
+        x = left + (j + 0.5) * scale
+        fx = min(max(x - 0.5, 0.0), wide - 1.001)
+        place[j], share[j], side[j] = 3 * int(fx), np.float32(fx - int(fx)), x - 0.5 * wide
+    return place, share, side
 
 
 @njit(cache=True, nogil=True)
@@ -193,15 +215,19 @@ def _spots(light: np.ndarray, feet: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _shadow(x: float, z: float, spot: np.ndarray, strength: float, feet: np.ndarray) -> float:
+def _shadow(x: float, z: float, caster: int, spots: np.ndarray, strength: float, feet: np.ndarray) -> float:
     """Return the share of light left at floor point (x, z): a spot under each foot, an ellipse away from the light."""
-    ux, uz, mx, mz, reach = spot[0], spot[1], spot[2], spot[3], spot[4]
+    ux, uz, mx, mz, reach = spots[caster, 0], spots[caster, 1], spots[caster, 2], spots[caster, 3], spots[caster, 4]
     along, across = (x - mx) * ux + (z - mz) * uz, (z - mz) * ux - (x - mx) * uz
-    left, distance = 1.0, (along / (reach + 0.15)) ** 4 + (across / 0.24) ** 2
-    if distance < FAINT:
-        left -= strength * np.exp(-distance)
-    for foot in range(2):
-        distance = ((x - feet[foot, 0]) ** 2 + (z - feet[foot, 2]) ** 2) / 0.02
+    left = 1.0
+    if abs(across) < _WIDE and abs(along) < _LONG * (reach + 0.15):
+        distance = (along / (reach + 0.15)) ** 4 + (across / 0.24) ** 2
         if distance < FAINT:
-            left *= 1.0 - 0.45 * np.exp(-distance)
+            left -= strength * np.exp(-distance)
+    for foot in range(2):
+        squared = (x - feet[caster, foot, 0]) ** 2 + (z - feet[caster, foot, 2]) ** 2
+        if squared < _ROUND:
+            distance = squared / 0.02
+            if distance < FAINT:
+                left *= 1.0 - 0.45 * np.exp(-distance)
     return left

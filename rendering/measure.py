@@ -11,10 +11,12 @@ of the capsule body are given here, others stand in a body's file, see `wordscal
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float
+from numba import njit
 
 from resight.rendering.body import Body
 from resight.rendering.parts import JOINT_ID, PART_ID
@@ -85,15 +87,25 @@ def measurements(body: Body, betas: Float[np.ndarray, "10"]) -> dict[str, float]
     return {**_lengths(body, shaped, joints), **_trunk(body, shaped, joints), **_limbs(body, shaped, joints)}
 
 
-def _faces(body: Body, *parts: str) -> np.ndarray:
-    return body.f[np.isin(body.face_part, [PART_ID[part] for part in parts])]
+@lru_cache(maxsize=64)
+def _edges(body: Body, *parts: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vertices of some parts' faces, and the (e, 2) edges as places among these."""
+    faces = body.f[np.isin(body.face_part, [PART_ID[part] for part in parts])]
+    used, edges = np.unique(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), return_inverse=True)
+    return used, edges
+
+
+@lru_cache(maxsize=4)
+def _scalp(body: Body) -> np.ndarray:
+    """Return the vertices of all faces but the hair's."""
+    return np.unique(body.f[body.face_part != PART_ID["hair"]])
 
 
 def _lengths(body: Body, shaped: np.ndarray, joints: Mapping[str, np.ndarray]) -> dict[str, float]:
-    scalp = shaped[np.unique(body.f[body.face_part != PART_ID["hair"]])]
+    scalp = shaped[_scalp(body)]
     floor = float(scalp[:, 1].min())
     arm = (joints["left_shoulder"], joints["left_elbow"], joints["left_wrist"])
-    sleeves = _slice(shaped, _faces(body, "left_upper_arm", "right_upper_arm"), arm[0], np.array([0.0, 1.0, 0.0]))
+    sleeves = _slice(shaped, _edges(body, "left_upper_arm", "right_upper_arm"), arm[0], np.array([0.0, 1.0, 0.0]))
     return {
         "height": float(scalp[:, 1].max()) - floor,
         "leg_length": float(joints["left_hip"][1]) - floor,
@@ -107,10 +119,10 @@ def _lengths(body: Body, shaped: np.ndarray, joints: Mapping[str, np.ndarray]) -
 def _trunk(body: Body, shaped: np.ndarray, joints: Mapping[str, np.ndarray]) -> dict[str, float]:
     up = np.array([0.0, 1.0, 0.0])
     height = {name: float(joints[name][1]) for name in ("pelvis", "left_hip", "spine1", "spine2", "spine3", "neck")}
-    trunk, seat = _faces(body, "torso", "hips"), _faces(body, "hips", "left_thigh", "right_thigh")
+    trunk, seat = _edges(body, "torso", "hips"), _edges(body, "hips", "left_thigh", "right_thigh")
 
-    def level(faces: np.ndarray, y: float) -> np.ndarray:
-        return _slice(shaped, faces, np.array([0.0, y, 0.0]), up)
+    def level(edges: tuple[np.ndarray, np.ndarray], y: float) -> np.ndarray:
+        return _slice(shaped, edges, np.array([0.0, y, 0.0]), up)
 
     chest = level(trunk, height["spine3"] + 0.17 * (height["neck"] - height["spine3"]))
     waists = [_girth(level(trunk, y)) for y in np.linspace(height["spine1"], height["spine2"], 7)]
@@ -125,7 +137,7 @@ def _trunk(body: Body, shaped: np.ndarray, joints: Mapping[str, np.ndarray]) -> 
         "hip_width": float(np.ptp(widest[:, 0])),
         "chest_depth": float(np.ptp(chest[:, 2])),
         "belly_depth": float(np.ptp(belly[:, 2])),
-        "neck_girth": _girth(level(_faces(body, "neck"), 0.5 * float(joints["neck"][1] + joints["head"][1]))),
+        "neck_girth": _girth(level(_edges(body, "neck"), 0.5 * float(joints["neck"][1] + joints["head"][1]))),
     }
 
 
@@ -138,7 +150,7 @@ def _limbs(body: Body, shaped: np.ndarray, joints: Mapping[str, np.ndarray]) -> 
     out: dict[str, float] = {}
     for name, (part, start, end, share) in places.items():
         axis = joints[end] - joints[start]
-        out[name] = _girth(_slice(shaped, _faces(body, part), joints[start] + share * axis, axis))
+        out[name] = _girth(_slice(shaped, _edges(body, part), joints[start] + share * axis, axis))
     return out
 
 
@@ -146,37 +158,49 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(np.sum((a - b) ** 2)))
 
 
-def _slice(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """Cut faces with a plane: the (n, 3) points where edges cross it, turned so that y is the plane's normal."""
+def _slice(
+    vertices: np.ndarray, edges: tuple[np.ndarray, np.ndarray], point: np.ndarray, axis: np.ndarray
+) -> np.ndarray:
+    """Cut edges with a plane: the (n, 3) points where they cross it, turned so that y is the plane's normal."""
     axis = axis / np.sqrt(axis @ axis)
     side = np.cross(axis, [0.0, 0.0, 1.0])
     side /= np.sqrt(side @ side)
-    turned = (vertices - point) @ np.stack([side, axis, np.cross(side, axis)], axis=1)
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    a, b = turned[edges[:, 0]], turned[edges[:, 1]]
-    crosses = (a[:, 1] < 0) != (b[:, 1] < 0)
-    if not crosses.any():
+    used, pairs = edges
+    turned = (vertices[used] - point) @ np.stack([side, axis, np.cross(side, axis)], axis=1)
+    below = turned[:, 1] < 0
+    crossing = pairs[below[pairs[:, 0]] != below[pairs[:, 1]]]
+    if not len(crossing):
         raise ValueError("the plane misses the body; are its parts and joints right?")
-    a, b = a[crosses], b[crosses]
+    a, b = turned[crossing[:, 0]], turned[crossing[:, 1]]
     return a + (b - a) * (a[:, 1] / (a[:, 1] - b[:, 1]))[:, None]
 
 
 def _girth(points: np.ndarray) -> float:
-    """Length of a tape round points of a slice: the perimeter of their convex hull (Andrew 1979)."""
-    flat = np.unique(points[:, [0, 2]], axis=0).tolist()
-    hull: list[list[float]] = []
-    for chain in (flat, flat[::-1]):
-        part: list[list[float]] = []
-        for p in chain:
-            while len(part) > 1 and _turns_right(part[-2], part[-1], p):
-                part.pop()
-            part.append(p)
-        hull += part[:-1]
-    ring = np.array(hull)
+    """Length of a tape round points of a slice: the perimeter of their convex hull."""
+    flat = points[:, [0, 2]]
+    ring = _hull(flat[np.lexsort((flat[:, 1], flat[:, 0]))])
     return float(np.sqrt(np.sum((ring - np.roll(ring, 1, axis=0)) ** 2, axis=1)).sum())
 
 
-def _turns_right(a: list[float], b: list[float], c: list[float]) -> bool:
+@njit(cache=True, nogil=True)
+def _hull(points: np.ndarray) -> np.ndarray:
+    """Return the corners of the convex hull, in order round it, of points sorted by x, then y (Andrew 1979)."""
+    count = len(points)
+    ring, size = np.empty((2 * count, 2)), 0
+    for chain in range(2):
+        start = size
+        for k in range(count):
+            p = points[k if chain == 0 else count - 1 - k]
+            while size - start > 1 and _turns_right(ring[size - 2], ring[size - 1], p):
+                size -= 1
+            ring[size] = p
+            size += 1
+        size -= 1  # the other chain begins there
+    return ring[:size]
+
+
+@njit(cache=True, nogil=True)
+def _turns_right(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0
 
 

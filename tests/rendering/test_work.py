@@ -13,7 +13,7 @@ import pytest
 from resight.cluster.errors import UserError
 from resight.cluster.pool import Unit
 from resight.cluster.units import spec_hash
-from resight.rendering.bodies import body_sha256, find_body
+from resight.rendering.bodies import DEFAULT_BODY, body_sha256, find_body
 from resight.rendering.body import save_body
 from resight.rendering.capsule import capsule_body
 from resight.rendering.work import RenderWork
@@ -37,7 +37,7 @@ def test_specifications_name_renderer_and_body(tmp_path: Path) -> None:
     save_body(replace(body, v_template=body.v_template * np.float32(1.1)), tmp_path / "tall.npz")
     plain, tall = RenderWork(), RenderWork(body=str(tmp_path / "tall.npz"))
     assert plain.made_with["renderer"].startswith("numba ")
-    assert plain.made_with["body"] == body_sha256(body)
+    assert plain.made_with["body"] == body_sha256(find_body(DEFAULT_BODY))
     hashes = {
         spec_hash(units(WORLDS["micro"], "base", 0, made_with)[0], plain.fingerprint)
         for made_with in (plain.made_with, tall.made_with, plain.made_with | {"renderer": "pyrender 1, llvmpipe"})
