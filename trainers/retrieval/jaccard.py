@@ -176,7 +176,7 @@ def _first_left_out(places: np.ndarray, count: int, value: np.ndarray, most: flo
         limit = places[last] >> 32
         high -= 1
         places[last] = places[high]
-    return limit
+    return int(limit)
 
 
 @njit(cache=True, nogil=True)
