@@ -6,7 +6,7 @@ A tree with the gallery of Market-1501 (19,732 images and one to train on; 128x6
 reader, and, in turns:
   loop      read each file, hash it (sha256), decode it to RGB: the reference, on one core
   pack 1    `resight pack --workers 1` on one core: every image checked to its last byte and hashed; tars and index
-            written, flushed to disk, read back, compared, hashed again and published
+            written, flushed to disk, read back, compared, hashed and published
   pack 2    the same with two workers, the default, on two cores, which must be idle to show anything
 Each repeat packs into a new folder. Elapsed time is what a user waits for; processor time shows the work itself, and
 other processes spoil it less.

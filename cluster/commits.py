@@ -119,6 +119,7 @@ def describe(unit: Unit, made: Made, *, fingerprint: str, attempt: int) -> Commi
 
     Raises:
         ValueError: for a storage key that belongs to the pool, or facts that JSON cannot hold.
+        OSError: when a file is no longer as long as it was when the work read it back.
     """
     for key in made.files:
         if key.startswith(("_commits/", "_conflicts/")):
@@ -128,7 +129,7 @@ def describe(unit: Unit, made: Made, *, fingerprint: str, attempt: int) -> Commi
         spec_hash=spec_hash(unit, fingerprint),
         fingerprint=fingerprint,
         settings=settings_of(unit),
-        files={key: _file_record(path) for key, path in sorted(made.files.items())},
+        files={key: _file_record(path, made.read_back.get(key)) for key, path in sorted(made.files.items())},
         facts=json.loads(canonical_json(dict(made.facts))),  # as it will read back: lists for tuples
         attempt=attempt,
     )
@@ -164,10 +165,16 @@ def publish(storage: Storage, unit: Unit, made: Made, ours: Commit) -> Commit:
     return _settle(storage, ours, winner)
 
 
-def _file_record(path: Path) -> FileRecord:
+def _file_record(path: Path, read_back: tuple[str, int] | None) -> FileRecord:
+    size = path.stat().st_size
+    if read_back is not None:
+        digest, expected = read_back
+        if size != expected:
+            raise OSError(f"{path} has {size} bytes, and had {expected} when it was read back")
+        return FileRecord(sha256=digest, size=size)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(sha256=digest, size=path.stat().st_size)
+    return FileRecord(sha256=digest, size=size)
 
 
 def _lies_there(storage: Storage, record: Commit) -> bool:

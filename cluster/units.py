@@ -41,10 +41,13 @@ class Made:
     Attributes:
         files: storage key -> finished local file inside the scratch folder.
         facts: JSON-able summary, kept in the commit record: counts, members left out, and the like.
+        read_back: storage key -> sha256 (64 hex digits) and bytes, of files that the work itself has read from the disk
+            after they were finished; those are not read again, and what is published must still be as long.
     """
 
     files: Mapping[str, Path]
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    read_back: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
 
 
 class Work(Protocol):

@@ -96,8 +96,8 @@ class PackWork:
         first = next(samples, None)
         if first is None:
             return Made(files={}, facts={"samples": 0, "quarantined": bad})
-        files, table = shard_files(chain([first], samples), scratch, shard=unit.name)
-        return Made(files=files, facts={"samples": table.num_rows, "quarantined": bad})
+        files, table, read_back = shard_files(chain([first], samples), scratch, shard=unit.name)
+        return Made(files=files, facts={"samples": table.num_rows, "quarantined": bad}, read_back=read_back)
 
     def _samples(self, records: Iterable[Record], bad: list[dict[str, str]]) -> Iterator[Sample]:
         for record in records:

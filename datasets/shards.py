@@ -24,11 +24,13 @@ import pyarrow.parquet as pq
 
 from resight.datasets.decode import image_size, kind_of
 from resight.datasets.records import INDEX_SCHEMA, SCHEMA_VERSION, Annotations, Record, Sample, Table
+from resight.datasets.write_behind import writing_behind
 
 __all__ = [
     "MAX_BYTES",
     "MAX_SAMPLES",
     "SHARD_FORMAT",
+    "ShardFiles",
     "check_key",
     "cut_shards",
     "rows_key",
@@ -67,6 +69,20 @@ class _Written(NamedTuple):
     offset: int
     size: int
     crc32: int
+
+
+class ShardFiles(NamedTuple):
+    """A finished shard.
+
+    Attributes:
+        files: storage key -> finished file: what a pool's work publishes.
+        table: the rows.
+        read_back: storage key of the tar -> its sha256 and bytes, as they were read back (`Made.read_back`).
+    """
+
+    files: dict[str, Path]
+    table: Table
+    read_back: dict[str, tuple[str, int]]
 
 
 def shard_key(shard: str) -> str:
@@ -124,11 +140,16 @@ def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
         ValueError: for a sample that breaks these rules, naming its key.
         OSError: when what was read back is not what was written.
     """
+    return _write(samples, path, shard)[0]
+
+
+def _write(samples: Iterable[Sample], path: Path, shard: str) -> tuple[Table, tuple[str, int]]:
+    """As `write_shard`; also returns sha256 and size of the tar, of what was read back."""
     rows: list[tuple[Any, ...]] = []
     written: list[_Written] = []
     seen: set[str] = set()
     at = 0
-    with path.open("wb", buffering=_BUFFER) as file:
+    with writing_behind(path) as file:
         for sample in samples:
             key = sample.record.key
             _check_new(key, seen, shard)
@@ -140,13 +161,10 @@ def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
         if not written:
             raise ValueError(f"shard {shard!r} has no samples")
         file.write(_END)
-        file.flush()
-        os.fsync(file.fileno())
-    _verify(path, written)
-    return pa.Table.from_arrays(
-        [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), INDEX_SCHEMA, strict=True)],
-        schema=INDEX_SCHEMA,
-    )
+    digest = _verify(path, written)
+    columns = zip(zip(*rows, strict=True), INDEX_SCHEMA, strict=True)
+    arrays = [pa.array(values, field.type) for values, field in columns]
+    return pa.Table.from_arrays(arrays, schema=INDEX_SCHEMA), (digest, at + len(_END))
 
 
 def write_rows(table: Table, path: Path) -> None:
@@ -158,16 +176,12 @@ def write_rows(table: Table, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def shard_files(samples: Iterable[Sample], scratch: Path, *, shard: str) -> tuple[dict[str, Path], Table]:
-    """Write a shard and its index rows into `scratch`.
-
-    Returns:
-        Storage key -> finished file (what a pool's work publishes), and the rows.
-    """
+def shard_files(samples: Iterable[Sample], scratch: Path, *, shard: str) -> ShardFiles:
+    """Write a shard and its index rows into `scratch`."""
     tar, rows = scratch / f"{shard}.tar", scratch / f"{shard}.parquet"
-    table = write_shard(samples, tar, shard=shard)
+    table, read_back = _write(samples, tar, shard)
     write_rows(table, rows)
-    return {shard_key(shard): tar, rows_key(shard): rows}, table
+    return ShardFiles({shard_key(shard): tar, rows_key(shard): rows}, table, {shard_key(shard): read_back})
 
 
 def _check_new(key: str, seen: set[str], shard: str) -> None:
@@ -290,11 +304,17 @@ def _numbers(array: np.ndarray) -> list[Any]:
     return array.astype(np.float32).astype(str).astype(np.float64).tolist()
 
 
-def _verify(path: Path, written: Sequence[_Written]) -> None:
+def _verify(path: Path, written: Sequence[_Written]) -> str:
+    """Read the tar back and compare; return the sha256 of what was read, so that nobody has to read it again."""
+    digest = hashlib.sha256()
     with path.open("rb", buffering=_BUFFER) as file:
         for sample in written:
-            if zlib.crc32(file.read(sample.size)) != sample.crc32:
+            piece = file.read(sample.size)
+            digest.update(piece)
+            if zlib.crc32(piece) != sample.crc32:
                 problem = f"sample {sample.key!r} at byte {sample.offset} is not what was written"
                 raise OSError(f"{path}: {problem}")
         if file.read() != _END:
             raise OSError(f"{path}: the end-of-archive mark is not what was written")
+    digest.update(_END)
+    return digest.hexdigest()

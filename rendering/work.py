@@ -89,8 +89,8 @@ class RenderWork:
                 problem = f"shard {unit.name} is to be made with {name} {asked!r}, but here it would be {here!r}"
                 cure = "give all machines the same libraries, drivers and body file, or use --renderer numba"
                 raise UserError(problem, where=f"--{name}", cure=cure)
-        files, rows = shard_files(self._samples(unit.spec), scratch, shard=unit.name)
-        return Made(files=files, facts={"images": rows.num_rows})
+        files, rows, read_back = shard_files(self._samples(unit.spec), scratch, shard=unit.name)
+        return Made(files=files, facts={"images": rows.num_rows}, read_back=read_back)
 
     def _samples(self, spec: Any) -> Iterator[Sample]:
         world, body, draw = find_world(spec["world"]), find_body(self.body), find_renderer(self.renderer)

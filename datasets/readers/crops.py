@@ -56,18 +56,20 @@ def sources_of(dataset: str, crops: Sequence[Crop]) -> list[Source]:
     outfits = _number_outfits(crops)
     return [
         Source(
-            record=Record(
-                key=crop.key,
-                pid=crop.pid,
-                camid=crop.camid,
-                dataset=dataset,
-                split=crop.split,
-                viewid=crop.viewid,
-                outfit=outfits.get((crop.pid, crop.outfit), -1),
-                tracklet=crop.tracklet,
-                frame=crop.frame,
-                role=crop.role,
-                origin=crop.origin,
+            record=Record.of(
+                {
+                    "key": crop.key,
+                    "pid": crop.pid,
+                    "camid": crop.camid,
+                    "dataset": dataset,
+                    "split": crop.split,
+                    "viewid": crop.viewid,
+                    "outfit": outfits.get((crop.pid, crop.outfit), -1),
+                    "tracklet": crop.tracklet,
+                    "frame": crop.frame,
+                    "role": crop.role,
+                    "origin": crop.origin,
+                }
             ),
             size=crop.size,
         )

@@ -194,11 +194,21 @@ def test_a_rival_with_other_settings_is_an_error(tmp_path: Path):
         (Lazy(files={"a": "missing"}), "FileNotFoundError"),
         (Lazy(files={"_commits/a.json": "a"}), "belongs to the pool"),
         (Lazy(files={"a": "a"}, facts={"x": float("nan")}), "not a plain JSON value"),
+        (Lazy(files={"a": "a"}, read_back={"a": ("0" * 64, 2)}), "has 1 bytes, and had 2 when it was read back"),
     ],
 )
 def test_what_cannot_be_published_is_the_units_fault(tmp_path: Path, work: Lazy, reason: str):
     result = run_pool(work, [Unit(name="u", spec={})], LocalStorage(tmp_path), backend=InProcess(), attempts=1)
     assert reason in result.quarantined[0].reason
+
+
+def test_a_record_says_what_the_work_has_read_back(tmp_path: Path):
+    """So a file that changes afterwards differs from its record, where hashing it later would have hidden that."""
+    checked = hashlib.sha256(b"b").hexdigest()
+    work = Lazy(files={"a": "a", "b": "b"}, read_back={"a": (checked, 1)})
+    result = run_pool(work, [Unit(name="u", spec={})], LocalStorage(tmp_path), backend=InProcess())
+    assert {key: file.sha256 for key, file in result.commits[0].files.items()} == {"a": checked, "b": checked}
+    assert (tmp_path / "a").read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

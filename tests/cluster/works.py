@@ -82,13 +82,15 @@ class Lazy:
 
     files: dict[str, str]
     facts: dict[str, object] = field(default_factory=dict[str, object])
+    read_back: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
     fingerprint: str = "lazy-1"
 
     def __call__(self, unit: Unit, scratch: Path) -> Made:
         for name in self.files.values():
             if name != "missing":
                 (scratch / name).write_text(name)
-        return Made(files={key: scratch / name for key, name in self.files.items()}, facts=self.facts)
+        files = {key: scratch / name for key, name in self.files.items()}
+        return Made(files=files, facts=self.facts, read_back=self.read_back)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,8 +67,8 @@ class WriteSamples:
     fingerprint: str = "test-1"
 
     def __call__(self, unit: Unit, scratch: Path) -> Made:
-        files, table = shard_files(self.shards[unit.name], scratch, shard=unit.name)
-        return Made(files=files, facts={"samples": table.num_rows})
+        files, table, read_back = shard_files(self.shards[unit.name], scratch, shard=unit.name)
+        return Made(files=files, facts={"samples": table.num_rows}, read_back=read_back)
 
 
 def write_dataset(

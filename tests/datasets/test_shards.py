@@ -1,7 +1,9 @@
 """Shards: deterministic, readable by tar and by WebDataset, located exactly by their rows."""
 
+import errno
 import hashlib
 import json
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 from webdataset.compat import WebDataset
 
-from resight.datasets import shards
+from resight.datasets import shards, write_behind
 from resight.datasets.decode import encode_plane
 from resight.datasets.index import read_rows
 from resight.datasets.records import INDEX_SCHEMA, Annotations, Record, Sample
@@ -114,8 +116,10 @@ def test_same_samples_give_the_same_bytes(tmp_path: Path):
     digests = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        files, _ = shard_files(made, tmp_path / name, shard="train-000000")
+        files, _, read_back = shard_files(made, tmp_path / name, shard="train-000000")
         digests.add(tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values()))
+        tar = files["shards/train-000000.tar"].read_bytes()
+        assert read_back == {"shards/train-000000.tar": (hashlib.sha256(tar).hexdigest(), len(tar))}
     assert len(digests) == 1
     assert set(files) == {"shards/train-000000.tar", "rows/train-000000.parquet"}
 
@@ -218,17 +222,29 @@ def test_what_the_disk_lost_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
         data = bytearray(path.read_bytes())
         data[at] ^= 1
         path.write_bytes(data)
-        real(path, written)
+        return real(path, written)
 
     monkeypatch.setattr(shards, "_verify", damage)
     with pytest.raises(OSError, match="not what was written"):
         write_shard([sample_of("a")], tmp_path / "x", shard="s")
 
 
+def test_a_flush_that_failed_while_writing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The system tells such a failure once; the flush at the end would succeed."""
+
+    def fails(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(write_behind, "_STEP", 1 << 10)
+    monkeypatch.setattr(os, "fdatasync", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_shard([sample_of("a")], tmp_path / "x", shard="s")
+
+
 def test_rows_survive_parquet_with_and_without_annotations(tmp_path: Path):
     points = np.random.default_rng(0).random((17, 3)).astype(np.float32)
     made = [sample_of("a"), sample_of("b", annotations=Annotations(keypoints=points)), sample_of("c")]
-    files, table = shard_files(made, tmp_path, shard="s")
+    files, table, _ = shard_files(made, tmp_path, shard="s")
     assert read_rows(files["rows/s.parquet"]).to_pylist() == table.to_pylist()
 
 

@@ -11,11 +11,11 @@ from sklearn.cluster import DBSCAN
 from resight.cluster.errors import UserError
 from resight.cluster.session import Session
 from resight.trainers.retrieval.dbscan import dbscan, mmt_eps
-from resight.trainers.retrieval.jaccard import jaccard_graph
+from resight.trainers.retrieval.jaccard import jaccard_graph, rare_block
 from resight.trainers.retrieval.neighbours import TILE, Neighbours, neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, mean_block, mutual_block, reciprocal_rows, weight_block
 from resight.trainers.retrieval.reranking import RerankConfig, rerank
-from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
+from resight.trainers.retrieval.sparse import SparseRows, column_counts, joined, stacked, transposed
 from resight.trainers.retrieval.spread import RayTasks, Threads, row_blocks
 from tests.reference import neighbourhoods as reference
 
@@ -96,7 +96,7 @@ def test_spreading_changes_nothing(lanes: int) -> None:
     table, config = exact_table(features, 20), JaccardConfig(k1=20)
     alone = jaccard_graph(features, table, config, limit=0.8)
     spread = jaccard_graph(features, table, config, limit=0.8, spread=Threads(lanes))
-    assert len(row_blocks(len(features), lanes)) > 1
+    assert (len(row_blocks(len(features), lanes)) > 1) == (lanes > 1)
     for one, other in zip(alone, spread, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -205,11 +205,52 @@ def test_kernels_without_a_compiler() -> None:
     again = weight_block(features, images, table.nearest, table.distance, near, scale, 0, 16)
     np.testing.assert_array_equal(rows.column, again.column)
     np.testing.assert_allclose(rows.value, again.value, rtol=1e-6)
-    averaged = mean_block.py_func(rows, np.ascontiguousarray(table.nearest[:, :2]), 0, 16)
+    averaged = mean_block.py_func(rows, table.nearest, 2, 0, 16)
     assert averaged.value.sum() == pytest.approx(16, rel=1e-5)
     whole = stacked([rows])
-    turned = transposed.py_func(whole, 16)
-    np.testing.assert_array_equal(transposed.py_func(turned, 16).start, whole.start)
+    np.testing.assert_array_equal(transposed(transposed(whole, 16), 16).start, whole.start)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 60), st.integers(1, 12), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_rows_cut_into_blocks_and_turned_by_any_number_of_threads(
+    count: int, width: int, lanes: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = np.where(rng.random((count, width)) < 0.3, rng.random((count, width)), 0).astype(np.float32)
+    rows, threads = sparse_of(matrix), Threads(lanes)
+    parts = [sparse_of(matrix[at : at + 7]) for at in range(0, count, 7)] or [rows]
+    for one, other in zip(stacked(parts, threads), rows, strict=True):
+        np.testing.assert_array_equal(one, other)
+    whole = np.concatenate([matrix, matrix])
+    np.testing.assert_array_equal(joined([matrix, matrix], threads), whole)
+    for one, other in zip(transposed(rows, width, threads), sparse_of(matrix.T), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(column_counts(rows, width, threads), (matrix > 0).sum(axis=0))
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 40), st.floats(0, 1.5), st.integers(0, 2**32 - 1))
+def test_what_is_left_out_of_a_row_is_its_last_columns(length: int, most: float, seed: int) -> None:
+    """As many as have a sum below `most`, found by sorting."""
+    rng = np.random.default_rng(seed)
+    rank = rng.permutation(50).astype(np.int32)
+    column = rng.permutation(50)[:length].astype(np.int32)
+    value = (rng.integers(1, 64, length) / 256).astype(np.float32)  # sums are exact in any order
+    rows = SparseRows(np.array([0, length]), column, value)
+    sums = np.cumsum(value[np.argsort(-rank[column])], dtype=np.float64)
+    wanted = np.sort(rank[column])[: length - int((sums < most).sum())]
+    for kernel in (rare_block, rare_block.py_func):
+        rare = kernel(rows, rank, most, 0, 1)
+        np.testing.assert_array_equal(np.sort(rank[rare.column]), wanted)
+        assert rare.start.tolist() == [0, len(wanted)]
+
+
+def sparse_of(matrix: np.ndarray) -> SparseRows:
+    """Return the entries that are not 0, in order."""
+    row, column = np.nonzero(matrix)
+    start = np.searchsorted(row, np.arange(len(matrix) + 1)).astype(np.int64)
+    return SparseRows(start, column.astype(np.int32), matrix[row, column])
 
 
 def test_mistakes_are_refused() -> None:

@@ -14,8 +14,12 @@ Source: Zhong et al. 2017 (arXiv:1701.08398), eq. 10; passing over: prefix filte
 Trade-off: with limit 1 nothing can be passed over. Sums are taken in float64 and kept as float32.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int32, Shaped
 from numba import njit
 
 from resight.cluster.errors import UserError
@@ -23,12 +27,14 @@ from resight.trainers.retrieval.inputs import check_count
 from resight.trainers.retrieval.locality import original_pairs, walk
 from resight.trainers.retrieval.neighbours import Neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, reciprocal_rows
-from resight.trainers.retrieval.sparse import SparseRows, stacked, transposed
+from resight.trainers.retrieval.sparse import SparseRows, column_counts, stacked, transposed
 from resight.trainers.retrieval.spread import Spread, Threads, row_blocks
 
 __all__ = ["jaccard_graph"]
 
 _LEFT_OUT = 0.7  # of t; the time is flat around it (benchmarks/neighbourhoods.py)
+_FEW = 6  # entries that are gone through again and again rather than parted
+_LOW = 2**32 - 1  # the lower half of a 64-bit number
 _SLACK = 1e-4  # sums that decide what is passed over are taken in float32
 
 
@@ -57,19 +63,18 @@ def jaccard_graph(
     _check(len(features), table, config, limit)
     features = np.ascontiguousarray(features, np.float32)
     blocks = row_blocks(len(features), spread.lanes)
-    finite = all(spread(finite_block, (features,), blocks))
-    order = walk(np.ascontiguousarray(table.nearest))
+    order, finite = _surveyed(features, np.ascontiguousarray(table.nearest), blocks, spread.local)
     rows = reciprocal_rows(features, table, config, spread, order=order)
-    if not (finite and np.isfinite(rows.value).all()):
+    if not (finite and np.isfinite(rows.value.sum())):
         raise UserError("a distance is NaN or infinite", cure="check the features: a diverged model gives NaN")
     least = 2 * (1 - limit) / (2 - limit)  # m of a pair at the limit
-    holders = np.minimum(np.bincount(rows.column, minlength=len(features)), 2**16 - 1).astype(np.uint16)
-    rank = np.empty(len(features), np.int64)  # one order of all columns, without ties, or a pair could be missed
-    rank[np.argsort(holders, kind="stable")] = np.arange(len(features))
-    rare = stacked(spread(rare_block, (rows, rank, _LEFT_OUT * least), blocks))
-    columns = transposed(rare, len(features))
+    holders = np.minimum(column_counts(rows, len(features), spread.local), 2**16 - 1).astype(np.uint16)
+    rank = np.empty(len(features), np.int32)  # one order of all columns, without ties, or a pair could be missed
+    rank[np.argsort(holders, kind="stable")] = np.arange(len(features), dtype=np.int32)
+    rare = stacked(spread(rare_block, (rows, rank, _LEFT_OUT * least), blocks), spread.local)
+    columns = transposed(rare, len(features), spread.local)
     wanted = (1 - _LEFT_OUT) * least * (1 - _SLACK)
-    pairs = stacked(spread(near_block, (rows, rare, columns, np.float32(limit), wanted), blocks))
+    pairs = stacked(spread(near_block, (rows, rare, columns, np.float32(limit), wanted), blocks), spread.local)
     return original_pairs(pairs, order)
 
 
@@ -89,6 +94,16 @@ def _check(count: int, table: Neighbours, config: JaccardConfig, limit: float) -
         raise UserError(f"limit is {limit}", where="limit", cure="use a distance above 0, at most 1")
 
 
+def _surveyed(
+    features: np.ndarray, nearest: np.ndarray, blocks: Sequence[range], threads: Threads
+) -> tuple[np.ndarray, bool]:
+    """Return the order of the walk, which takes one thread, and whether the features are finite, which others see."""
+    first: list[Callable[[], Any]] = [partial(walk, nearest)]
+    jobs = first + [partial(finite_block, features, block.start, block.stop) for block in blocks]
+    order, *finite = threads(lambda at, _: jobs[at](), (), [range(at, at + 1) for at in range(len(jobs))])
+    return order, all(finite)
+
+
 @njit(cache=True, nogil=True)
 def finite_block(features: Float32[np.ndarray, "n d"], first: int, stop: int) -> bool:
     """Tell whether all numbers of rows first to stop are finite."""
@@ -100,27 +115,68 @@ def finite_block(features: Float32[np.ndarray, "n d"], first: int, stop: int) ->
 
 
 @njit(cache=True, nogil=True)
-def rare_block(rows: SparseRows, rank: np.ndarray, most: float, first: int, stop: int) -> SparseRows:
+def rare_block(rows: SparseRows, rank: Int32[np.ndarray, " n"], most: float, first: int, stop: int) -> SparseRows:
     """Return rows first to stop without their last columns by `rank`, as many as have a sum below `most`."""
     start = np.zeros(stop - first + 1, np.int64)
     room = rows.start[stop] - rows.start[first]
     column, value = np.empty(room, np.int32), np.empty(room, np.float32)
+    longest = 0
+    for i in range(first, stop):
+        longest = max(longest, rows.start[i + 1] - rows.start[i])
+    places = np.empty(longest, np.int64)
     end = 0
     for i in range(first, stop):
         low, high = rows.start[i], rows.start[i + 1]
-        rising = np.argsort(rank[rows.column[low:high]])
-        kept, total = high - low, 0.0
-        while kept > 0:
-            total += rows.value[low + rising[kept - 1]]
-            if total >= most:
-                break
-            kept -= 1
-        for at in range(kept):
-            column[end] = rows.column[low + rising[at]]
-            value[end] = rows.value[low + rising[at]]
-            end += 1
+        for at in range(low, high):
+            places[at - low] = (np.int64(rank[rows.column[at]]) << 32) | at - low
+        limit = _first_left_out(places, high - low, rows.value[low:high], most)
+        for at in range(low, high):
+            column[end], value[end] = rows.column[at], rows.value[at]
+            end += rank[rows.column[at]] < limit
         start[i - first + 1] = end
     return SparseRows(start, column[:end], value[:end])
+
+
+@njit(cache=True, nogil=True)
+def _first_left_out(places: np.ndarray, count: int, value: np.ndarray, most: float) -> int:
+    """Return the rank from which on a row sums to less than `most`, by quickselect.
+
+    Args:
+        places: rank << 32 | position in `value`, `count` of them, brought into another order.
+        count: entries of the row.
+        value: (count,) their values.
+        most: what may be left out.
+    """
+    low, high, total = 0, count, 0.0
+    limit = np.int64(1) << 31
+    while high - low > _FEW:
+        a, b, c = places[low], places[(low + high) // 2], places[high - 1]
+        pivot = max(min(a, b), min(max(a, b), c))  # neither the first nor the last of all
+        middle, beyond = low, 0.0
+        for at in range(low, high):  # without branches, which could not be foreseen
+            here = places[at]
+            places[at] = places[middle]
+            places[middle] = here
+            later = here > pivot
+            beyond += value[here & _LOW] * later
+            middle += not later
+        if total + beyond < most:
+            total += beyond
+            high, limit = middle, (pivot >> 32) + 1
+        else:
+            low = middle
+    while high > low:
+        last = low
+        for at in range(low + 1, high):
+            if places[at] > places[last]:
+                last = at
+        total += value[places[last] & _LOW]
+        if total >= most:
+            break
+        limit = places[last] >> 32
+        high -= 1
+        places[last] = places[high]
+    return int(limit)
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from jaxtyping import Int32
 from numba import njit
 
 from resight.trainers.retrieval.sparse import SparseRows
+from resight.trainers.retrieval.spread import Threads, row_blocks
 
 __all__ = ["original_pairs", "renumbered", "walk"]
 
@@ -45,16 +46,38 @@ def walk(nearest: Int32[np.ndarray, "n k"]) -> Int32[np.ndarray, " n"]:
     return order
 
 
+def renumbered(
+    nearest: Int32[np.ndarray, "n k"], columns: int, half: int, order: Int32[np.ndarray, " n"], threads: Threads
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first `columns`, and the first `half`, of a neighbour table with image `order[i]` as number i."""
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order), dtype=np.int32)
+    found, near = _room(len(order), columns), _room(len(order), half)
+    threads(renumber_block, (nearest, order, number, found, near), row_blocks(len(order), threads.lanes))
+    return found, near
+
+
 @njit(cache=True, nogil=True)
-def renumbered(nearest: Int32[np.ndarray, "n k"], columns: int, order: Int32[np.ndarray, " n"]) -> np.ndarray:
-    """Return the first `columns` of a neighbour table with image `order[i]` as number i, (N, columns) int32."""
-    number, found = np.empty_like(order), np.empty((order.size, columns), np.int32)
-    for i in range(order.size):
-        number[order[i]] = i
-    for i in range(order.size):
-        for at in range(columns):
+def renumber_block(
+    nearest: Int32[np.ndarray, "n k"],
+    order: Int32[np.ndarray, " n"],
+    number: Int32[np.ndarray, " n"],
+    found: Int32[np.ndarray, "n c"],
+    near: Int32[np.ndarray, "n h"],
+    first: int,
+    stop: int,
+) -> None:
+    """Write rows first to stop of what `renumbered` returns."""
+    for i in range(first, stop):
+        for at in range(found.shape[1]):
             found[i, at] = number[nearest[order[i], at]]
-    return found
+        for at in range(near.shape[1]):
+            near[i, at] = found[i, at]
+
+
+@njit(cache=True, nogil=True)
+def _room(rows: int, columns: int) -> Int32[np.ndarray, "n c"]:
+    return np.empty((rows, columns), np.int32)
 
 
 @njit(cache=True, nogil=True)

@@ -24,7 +24,7 @@ from numba import njit
 from resight.cluster.errors import UserError
 from resight.trainers.retrieval.locality import renumbered
 from resight.trainers.retrieval.neighbours import Neighbours
-from resight.trainers.retrieval.sparse import SparseRows, stacked
+from resight.trainers.retrieval.sparse import SparseRows, joined, stacked
 from resight.trainers.retrieval.spread import Spread, row_blocks
 
 __all__ = ["JaccardConfig", "reciprocal_rows"]
@@ -83,16 +83,16 @@ def reciprocal_rows(
     """
     order = np.arange(len(features), dtype=np.int32) if order is None else order
     blocks = row_blocks(len(table.nearest), spread.lanes)
-    columns = renumbered(table.nearest, config.columns, order)
-    half = np.ascontiguousarray(columns[:, : config.half])
-    near = np.concatenate(spread(mutual_block, (half,), blocks))
+    nearest = np.ascontiguousarray(table.nearest)
+    columns, half = renumbered(nearest, config.columns, config.half, order, spread.local)
+    near = joined(spread(mutual_block, (half,), blocks), spread.local)
     scale = 1 / np.maximum(table.farthest, 1e-12) if config.variant == "mmt" else np.ones(len(columns), np.float32)
     known = np.ascontiguousarray(table.distance[:, : config.columns])
-    weights = stacked(spread(weight_block, (features, order, columns, known, near, scale.astype(np.float32)), blocks))
+    shared = (features, order, columns, known, near, scale.astype(np.float32))
+    weights = stacked(spread(weight_block, shared, blocks), spread.local)
     if config.k2 == 1:
         return weights
-    nearest = np.ascontiguousarray(columns[:, : config.k2])
-    return stacked(spread(mean_block, (weights, nearest), blocks))
+    return stacked(spread(mean_block, (weights, columns, config.k2), blocks), spread.local)
 
 
 @njit(cache=True, nogil=True)
@@ -150,15 +150,14 @@ def weight_block(
 
 
 @njit(cache=True, nogil=True)
-def mean_block(rows: SparseRows, nearest: Int32[np.ndarray, "n k"], first: int, stop: int) -> SparseRows:
-    """Return, for rows first to stop, the mean of the rows of their nearest."""
-    k = nearest.shape[1]
+def mean_block(rows: SparseRows, nearest: Int32[np.ndarray, "n k"], k: int, first: int, stop: int) -> SparseRows:
+    """Return, for rows first to stop, the mean of the rows of their k nearest."""
     start = np.zeros(stop - first + 1, np.int64)
     column, value = np.empty(96 * (stop - first), np.int32), np.empty(96 * (stop - first), np.float32)
     total, touched = np.zeros(nearest.shape[0]), np.empty(nearest.shape[0], np.int32)
     for i in range(first, stop):
         count = 0
-        for other in nearest[i]:
+        for other in nearest[i, :k]:
             for at in range(rows.start[other], rows.start[other + 1]):
                 j = rows.column[at]
                 if total[j] == 0.0:

@@ -2,17 +2,26 @@
 
 A named tuple of plain arrays, because numba reads those, Ray shares them without a copy, and scipy's type would bring
 checks and index conversions to every call. Columns are 32-bit: a neighbour table of 2^31 rows would fill 250 GB.
+Large arrays are made by compiled code and written by all threads: the system hands memory out page by page as it is
+first written to, or, where numpy asks for large pages, after it has moved others out of the way; one thread doing that
+for all was a third of the time of two at 126,441 images.
 Source: the usual compressed row format. Trade-off: columns of a row need not be sorted.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 from numba import njit
 
-__all__ = ["SparseRows", "between", "stacked", "taken", "transposed"]
+from resight.trainers.retrieval.spread import Threads
+
+__all__ = ["SparseRows", "between", "column_counts", "joined", "stacked", "taken", "transposed"]
+
+_PARTS = 8  # at most: each counts all columns for itself
+_ALONE = Threads()
 
 
 class SparseRows(NamedTuple):
@@ -29,14 +38,39 @@ class SparseRows(NamedTuple):
     value: Float32[np.ndarray, " nnz"]
 
 
-def stacked(blocks: Sequence[SparseRows]) -> SparseRows:
-    """Return the rows of all blocks, one below the other."""
-    counts = np.concatenate([np.diff(block.start) for block in blocks])
-    start = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=start[1:])
-    return SparseRows(
-        start, np.concatenate([block.column for block in blocks]), np.concatenate([block.value for block in blocks])
-    )
+def stacked(blocks: Sequence[SparseRows], threads: Threads = _ALONE) -> SparseRows:
+    """Return the rows of all blocks, one below the other; a single block as it is."""
+    if len(blocks) == 1:
+        return blocks[0]
+    start = np.zeros(sum(len(block.start) - 1 for block in blocks) + 1, np.int64)
+    np.cumsum(np.concatenate([np.diff(block.start) for block in blocks]), out=start[1:])
+    column, value = (_room(int(start[-1]), part[:0]) for part in blocks[0][1:])
+    at = np.cumsum([0] + [len(block.column) for block in blocks])
+    targets = [SparseRows(start, column[a:b], value[a:b]) for a, b in pairwise(at.tolist())]
+    _copied([(one[1:], other[1:]) for one, other in zip(blocks, targets, strict=True)], threads)
+    return SparseRows(start, column, value)
+
+
+def joined(blocks: Sequence[np.ndarray], threads: Threads = _ALONE) -> np.ndarray:
+    """Return the blocks, one below the other, as `np.concatenate` would; a single block as it is."""
+    if len(blocks) == 1:
+        return blocks[0]
+    at = np.cumsum([0] + [block.size for block in blocks])
+    whole = _room(int(at[-1]), blocks[0].ravel()[:0])
+    targets = [whole[a:b] for a, b in pairwise(at.tolist())]
+    _copied([((one.ravel(),), (other,)) for one, other in zip(blocks, targets, strict=True)], threads)
+    return whole.reshape(-1, *blocks[0].shape[1:])
+
+
+def _copied(pairs: Sequence[tuple[Sequence[np.ndarray], Sequence[np.ndarray]]], threads: Threads) -> None:
+    """Copy the first arrays of each pair into the second."""
+
+    def copy(first: int, stop: int) -> None:
+        for sources, targets in pairs[first:stop]:
+            for source, target in zip(sources, targets, strict=True):
+                _copy(source, target)
+
+    threads(copy, (), [range(at, at + 1) for at in range(len(pairs))])
 
 
 def between(rows: SparseRows, first: int, stop: int) -> SparseRows:
@@ -54,21 +88,79 @@ def taken(rows: SparseRows, chosen: Int64[np.ndarray, " k"]) -> SparseRows:
     return SparseRows(start, rows.column[places], rows.value[places])
 
 
-@njit(cache=True, nogil=True)
-def transposed(rows: SparseRows, num_columns: int) -> SparseRows:
+def column_counts(rows: SparseRows, num_columns: int, threads: Threads = _ALONE) -> Int64[np.ndarray, " n"]:
+    """Return how many entries each column has."""
+    return _counts(rows, num_columns, threads)[1].sum(axis=0)
+
+
+def transposed(rows: SparseRows, num_columns: int, threads: Threads = _ALONE) -> SparseRows:
     """Return the matrix by columns; entries of a column are in the order of their rows."""
-    start = np.zeros(num_columns + 1, np.int64)
-    for at in range(rows.column.size):
-        start[rows.column[at] + 1] += 1
-    for column in range(num_columns):
-        start[column + 1] += start[column]
-    free = start[:-1].copy()
-    row_of = np.empty(rows.column.size, np.int32)
-    value = np.empty(rows.column.size, np.float32)
-    for row in range(rows.start.size - 1):
-        for at in range(rows.start[row], rows.start[row + 1]):
-            place = free[rows.column[at]]
-            row_of[place] = row
-            value[place] = rows.value[at]
-            free[rows.column[at]] = place + 1
+    cuts, counts = _counts(rows, num_columns, threads)
+    start = starts_of(counts)
+    row_of, value = _room(len(rows.column), rows.column[:0]), _room(len(rows.value), rows.value[:0])
+    threads(turn_parts, (rows, cuts, counts, row_of, value), [range(at, at + 1) for at in range(len(counts))])
     return SparseRows(start, row_of, value)
+
+
+def _counts(rows: SparseRows, num_columns: int, threads: Threads) -> tuple[np.ndarray, np.ndarray]:
+    """Cut rows into parts of about as many entries; return the cuts, and the entries of each (part, column)."""
+    parts = min(threads.lanes, _PARTS)
+    cuts = np.searchsorted(rows.start, np.linspace(0, len(rows.column), parts + 1))
+    cuts[0], cuts[-1] = 0, len(rows.start) - 1
+    counts = np.zeros((parts, num_columns), np.int64)
+    threads(count_parts, (rows, cuts, counts), [range(at, at + 1) for at in range(parts)])
+    return cuts, counts
+
+
+@njit(cache=True, nogil=True)
+def count_parts(rows: SparseRows, cuts: np.ndarray, counts: np.ndarray, first: int, stop: int) -> None:
+    """Count the entries of each column in parts first to stop."""
+    for part in range(first, stop):
+        own = counts[part]
+        for at in range(rows.start[cuts[part]], rows.start[cuts[part + 1]]):
+            own[rows.column[at]] += 1
+
+
+@njit(cache=True, nogil=True)
+def starts_of(counts: np.ndarray) -> Int64[np.ndarray, " n1"]:
+    """Return where columns begin; `counts` of each part and column become where its entries go."""
+    start = np.zeros(counts.shape[1] + 1, np.int64)
+    end = 0
+    for column in range(counts.shape[1]):
+        for part in range(counts.shape[0]):
+            count = counts[part, column]
+            counts[part, column] = end
+            end += count
+        start[column + 1] = end
+    return start
+
+
+@njit(cache=True, nogil=True)
+def turn_parts(
+    rows: SparseRows,
+    cuts: np.ndarray,
+    free: np.ndarray,
+    row_of: Int32[np.ndarray, " nnz"],
+    value: Float32[np.ndarray, " nnz"],
+    first: int,
+    stop: int,
+) -> None:
+    """Write the entries of parts first to stop where their columns have room for them."""
+    for part in range(first, stop):
+        own = free[part]
+        for row in range(cuts[part], cuts[part + 1]):
+            for at in range(rows.start[row], rows.start[row + 1]):
+                place = own[rows.column[at]]
+                row_of[place] = row
+                value[place] = rows.value[at]
+                own[rows.column[at]] = place + 1
+
+
+@njit(cache=True, nogil=True)
+def _room(size: int, like: np.ndarray) -> np.ndarray:
+    return np.empty(size, like.dtype)
+
+
+@njit(cache=True, nogil=True)
+def _copy(source: np.ndarray, target: np.ndarray) -> None:
+    target[:] = source

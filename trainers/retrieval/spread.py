@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from resight.cluster.errors import UserError
@@ -18,6 +19,7 @@ __all__ = ["RayTasks", "Spread", "Threads", "row_blocks"]
 
 T = TypeVar("T")
 _LEAST = 256  # rows of a block: below that, starting it costs as much as its work
+_LAST = 8  # the smallest blocks are this part of what a lane does
 
 
 class Spread(Protocol):
@@ -26,6 +28,11 @@ class Spread(Protocol):
     @property
     def lanes(self) -> int:
         """How many blocks are worked on at a time."""
+        ...
+
+    @property
+    def local(self) -> "Threads":
+        """Threads of this process, for work that writes into arrays all of it shares."""
         ...
 
     def __call__(self, work: Callable[..., T], shared: tuple[Any, ...], blocks: Sequence[range]) -> list[T]:
@@ -47,12 +54,21 @@ class Threads:
         if self.lanes < 1:
             raise UserError(f"threads is {self.lanes}", cure="use at least one")
 
+    @property
+    def local(self) -> "Threads":
+        """These."""
+        return self
+
     def __call__(self, work: Callable[..., T], shared: tuple[Any, ...], blocks: Sequence[range]) -> list[T]:
         """Return each block's result."""
         if self.lanes == 1:
             return [work(*shared, block.start, block.stop) for block in blocks]
-        with ThreadPoolExecutor(self.lanes) as pool:
-            return list(pool.map(lambda block: work(*shared, block.start, block.stop), blocks))
+        return list(self._pool.map(lambda block: work(*shared, block.start, block.stop), blocks))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Started once and ended with this object: for work of milliseconds, starting threads takes as long again."""
+        return ThreadPoolExecutor(self.lanes, thread_name_prefix="rows")
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,11 @@ class RayTasks:
     def __post_init__(self) -> None:
         if self.lanes < 1:
             raise UserError(f"tasks is {self.lanes}", cure="use at least one")
+
+    @property
+    def local(self) -> Threads:
+        """One thread: the session's cores are the tasks'."""
+        return Threads()
 
     def __call__(self, work: Callable[..., T], shared: tuple[Any, ...], blocks: Sequence[range]) -> list[T]:
         """Return each block's result; the shared arrays are stored once a node. RuntimeError without a Ray session."""
@@ -91,6 +112,15 @@ def run_block(module: str, name: str, first: int, stop: int, *shared: Any) -> An
 
 
 def row_blocks(count: int, lanes: int) -> list[range]:
-    """Cut `count` rows into about two blocks a lane, none smaller than is worth starting but the last."""
-    size = max(_LEAST, math.ceil(count / (2 * lanes)))
-    return [range(at, min(at + size, count)) for at in range(0, count, size)]
+    """Cut `count` rows into blocks, half of what is left over all lanes at a time, so that lanes end together.
+
+    One lane gets one block: nothing has to be put together then. None but the last is smaller than is worth starting.
+    """
+    least = count if lanes == 1 else max(_LEAST, math.ceil(count / (_LAST * lanes)))
+    blocks: list[range] = []
+    at = 0
+    while at < count:
+        size = max(least, math.ceil((count - at) / (2 * lanes)))
+        blocks.append(range(at, min(at + size, count)))
+        at += size
+    return blocks
