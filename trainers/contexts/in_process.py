@@ -8,6 +8,7 @@ Source: design of this project.
 
 import os
 import re
+import signal
 import socket
 import threading
 from collections.abc import Generator
@@ -78,6 +79,7 @@ def joined(where: Place, *, cuda: bool) -> Generator[None]:
     except RuntimeError as error:
         if _LOST.search(str(error)) is None and not isinstance(error, dist.DistError):
             raise
+        _outlive_sigterm()
         raise UserError(
             "another rank ended, and this one cannot go on without it",
             where=f"rank {where.rank} of {where.world}, process {os.getpid()} on {socket.gethostname()}",
@@ -85,6 +87,12 @@ def joined(where: Place, *, cuda: bool) -> Generator[None]:
         ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _outlive_sigterm() -> None:
+    """Ignore SIGTERM from here on: torchrun sends it to all that are left, and one that dies of it tells nothing."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class InProcess:
