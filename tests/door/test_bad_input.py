@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from resight.cli.app import run
@@ -105,6 +106,15 @@ def start(words: Words, *before: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def kill_family(process: "subprocess.Popen[str]") -> None:
+    """End a launcher and its ranks, which would go on without it."""
+    with suppress(psutil.NoSuchProcess):
+        for each in psutil.Process(process.pid).children(recursive=True):
+            each.kill()
+    process.kill()
+    process.communicate()
+
+
 def until(held: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not held():
@@ -150,8 +160,7 @@ def test_a_rank_that_dies(world: World) -> None:
         os.kill(next(folder.events(rank=1))["pid"], signal.SIGKILL)
         told, _ = process.communicate(timeout=60)
     finally:
-        process.kill()
-        process.wait()
+        kill_family(process)
     assert time.monotonic() - died < 60
     assert process.returncode not in (0, 2)
     assert re.search(r"rank +: 1 \(local_rank: 1\)", told), told
