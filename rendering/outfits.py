@@ -32,7 +32,7 @@ BagKind = Literal["backpack", "satchel", "handbag"]
 CIRCLE: Final = 4
 """Identities with numbers in a row among whom all but the first may wear what the first wears, with one outfit."""
 
-IMITATORS: Final = 0.75
+IMITATORS: Final = 0.65
 """Share of those that do."""
 
 WARDROBE: Final = 24

@@ -73,7 +73,7 @@ def shot(seed: int, spec: ImageSpec, place: Scene) -> Shot:
         look=np.array([0.22, 0.1]) * normal[1:3],
         fill=float(0.9 + 0.04 * uniform[5] if studio else 0.72 + 0.26 * uniform[5]),
         shift=np.array([0.01, 0.006] if studio else [0.05, 0.025]) * normal[3:5],
-        gain=float(np.exp((0.06 if studio else 0.2) * normal[5])),
+        gain=float(np.exp((0.06 if studio else 0.12) * normal[5])),
         noise_key=int(draws.integers(2**62)),
     )
 

@@ -65,7 +65,7 @@ class Taps:
 class _Range:
     """From where to where each property reaches; exposure and casts as logarithms."""
 
-    warmth: tuple[float, float] = (-0.1, 0.1)
+    warmth: tuple[float, float] = (-0.07, 0.07)
     tint: tuple[float, float] = (-0.03, 0.03)
     exposure: tuple[float, float] = (-0.28, 0.28)
     saturation: tuple[float, float] = (0.8, 1.15)
