@@ -21,11 +21,31 @@ __all__ = ["VIEWS", "Shot", "shot", "view"]
 VIEWS: Final = ("front", "left", "back", "right")
 """Which side of the person the camera sees; the position in this tuple is a record's `viewid`."""
 
-STANDING: Final = 0.15
-"""Share of the moments in which the person stands."""
 
-POSING: Final = 0.5
-"""The same in a studio, where people show all four sides to every camera and boxes are drawn with care."""
+@dataclass(frozen=True, kw_only=True)
+class _Manner:
+    """How moments are taken.
+
+    Attributes:
+        standing: share of the moments in which the person stands.
+        wobble: standard deviation of the heading, radians.
+        fill: least and most of the crop's height that the person takes.
+        shift: (x, y) standard deviations of the window's place, in shares of the window.
+        light: standard deviation of the logarithm of the light.
+    """
+
+    standing: float
+    wobble: float
+    fill: tuple[float, float]
+    shift: tuple[float, float]
+    light: float
+
+
+_STREET: Final = _Manner(standing=0.15, wobble=0.4, fill=(0.72, 0.98), shift=(0.05, 0.025), light=0.12)
+"""People go one way or the other; a detector draws the boxes."""
+
+_STUDIO: Final = _Manner(standing=0.5, wobble=0.15, fill=(0.9, 0.94), shift=(0.01, 0.006), light=0.06)
+"""People show all four sides to every camera; boxes are drawn with care."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +78,22 @@ class Shot:
 def shot(seed: int, spec: ImageSpec, place: Scene) -> Shot:
     """Draw the moment of one image."""
     draws = stream(seed, "shot", spec.pid, spec.outfit, spec.camera, spec.frame)
-    uniform, normal, studio = draws.random(8), draws.standard_normal(6), spec.staging.bare
+    uniform, normal = draws.random(8), draws.standard_normal(6)
+    studio = spec.staging.bare
+    manner = _STUDIO if studio else _STREET
+    towards = np.pi / 2 * np.floor(4 * uniform[2]) if studio else place.flow + np.pi * (uniform[2] < 0.5)
+    least, most = manner.fill
     depth = place.near + (place.far - place.near) * uniform[0]
     side = place.half_width * (depth / place.near) * (2 * uniform[1] - 1)
     return Shot(
         place=np.array([side, depth]),
-        heading=float(
-            np.pi / 2 * np.floor(4 * uniform[2]) + 0.15 * normal[0]
-            if studio
-            else place.flow + np.pi * (uniform[2] < 0.5) + 0.4 * normal[0]
-        ),
-        standing=bool(uniform[3] < (POSING if studio else STANDING)),
+        heading=float(towards + manner.wobble * normal[0]),
+        standing=bool(uniform[3] < manner.standing),
         phase=float(uniform[4]),
         look=np.array([0.22, 0.1]) * normal[1:3],
-        fill=float(0.9 + 0.04 * uniform[5] if studio else 0.72 + 0.26 * uniform[5]),
-        shift=np.array([0.01, 0.006] if studio else [0.05, 0.025]) * normal[3:5],
-        gain=float(np.exp((0.06 if studio else 0.12) * normal[5])),
+        fill=float(least + (most - least) * uniform[5]),
+        shift=np.array(manner.shift) * normal[3:5],
+        gain=float(np.exp(manner.light * normal[5])),
         noise_key=int(draws.integers(2**62)),
     )
 

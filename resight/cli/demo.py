@@ -24,7 +24,7 @@ class Demo:
     seed: int = 0
     """Seed of the population and of the training."""
     workers: int = 2
-    """Training processes and rendering threads."""
+    """Processes that train, and that render."""
     size: Literal["tiny", "micro"] = "tiny"
     """tiny: the demo. micro: the same steps on 40 people and two epochs, to see that everything runs."""
     json: bool = False
