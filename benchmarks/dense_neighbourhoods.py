@@ -5,6 +5,7 @@ each row's entries for the sums. `rerank` is Zhong et al. 2017's: all distances,
 features that all of it is measured on, and how a child process measures itself.
 """
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -117,7 +118,11 @@ def resident(field: str) -> int:
 
 
 def measured(work: Callable[[], Any]) -> tuple[dict[str, float], Any]:
-    """Processor seconds, elapsed seconds, and the peak of memory above what was held before, in bytes."""
+    """Processor seconds, elapsed seconds, and the peak of memory above what was held before, in bytes.
+
+    What a warm-up had and gave up is handed back to the system first: used again, it would be memory nobody counts.
+    """
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before, start, busy = resident("VmRSS"), time.perf_counter(), time.process_time()
     result = work()

@@ -11,11 +11,11 @@ from sklearn.cluster import DBSCAN
 from resight.cluster.errors import UserError
 from resight.cluster.session import Session
 from resight.trainers.retrieval.dbscan import dbscan, mmt_eps
-from resight.trainers.retrieval.jaccard import jaccard_graph, rare_block
+from resight.trainers.retrieval.jaccard import jaccard_graph, sort_out_block
 from resight.trainers.retrieval.neighbours import TILE, Neighbours, neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, mean_block, mutual_block, reciprocal_rows, weight_block
 from resight.trainers.retrieval.reranking import RerankConfig, rerank
-from resight.trainers.retrieval.sparse import SparseRows, column_counts, joined, stacked, transposed
+from resight.trainers.retrieval.sparse import SparseRows, joined, stacked, transposed
 from resight.trainers.retrieval.spread import RayTasks, Threads, row_blocks
 from tests.reference import neighbourhoods as reference
 
@@ -205,10 +205,9 @@ def test_kernels_without_a_compiler() -> None:
     again = weight_block(features, images, table.nearest, table.distance, near, scale, 0, 16)
     np.testing.assert_array_equal(rows.column, again.column)
     np.testing.assert_allclose(rows.value, again.value, rtol=1e-6)
-    averaged = mean_block.py_func(rows, table.nearest, 2, 0, 16)
+    averaged = mean_block.py_func(rows, table.nearest[:, :2].copy(), 0, 16)
     assert averaged.value.sum() == pytest.approx(16, rel=1e-5)
-    whole = stacked([rows])
-    np.testing.assert_array_equal(transposed(transposed(whole, 16), 16).start, whole.start)
+    assert stacked([rows]) is rows
 
 
 @settings(max_examples=40)
@@ -224,26 +223,34 @@ def test_rows_cut_into_blocks_and_turned_by_any_number_of_threads(
         np.testing.assert_array_equal(one, other)
     whole = np.concatenate([matrix, matrix])
     np.testing.assert_array_equal(joined([matrix, matrix], threads), whole)
-    for one, other in zip(transposed(rows, width, threads), sparse_of(matrix.T), strict=True):
-        np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(column_counts(rows, width, threads), (matrix > 0).sum(axis=0))
+    start, column, value = sparse_of(matrix.T)
+    turned = transposed(rows, width, threads)
+    np.testing.assert_array_equal(turned.start, start)
+    np.testing.assert_array_equal(turned.entry["row"], column)
+    np.testing.assert_array_equal(turned.entry["value"], value)
+
+
+def test_entries_behind_the_kept_ones_are_in_no_column() -> None:
+    rows = SparseRows(np.array([0, 3, 4]), np.array([2, 0, 1, 2], np.int32), np.array([5, 6, 7, 8], np.float32))
+    turned = transposed(rows, 3, stop=np.array([2, 4]))
+    assert turned.start.tolist() == [0, 1, 1, 3]
+    assert turned.entry.tolist() == [(0, 6), (0, 5), (1, 8)]
 
 
 @settings(max_examples=60)
 @given(st.integers(1, 40), st.floats(0, 1.5), st.integers(0, 2**32 - 1))
-def test_what_is_left_out_of_a_row_is_its_last_columns(length: int, most: float, seed: int) -> None:
-    """As many as have a sum below `most`, found by sorting."""
+def test_what_is_left_out_of_a_row_is_its_smallest_entries(length: int, most: float, seed: int) -> None:
+    """As many as have a sum below `most`, found by sorting; they are moved behind the others, and nothing is lost."""
     rng = np.random.default_rng(seed)
-    rank = rng.permutation(50).astype(np.int32)
     column = rng.permutation(50)[:length].astype(np.int32)
     value = (rng.integers(1, 64, length) / 256).astype(np.float32)  # sums are exact in any order
-    rows = SparseRows(np.array([0, length]), column, value)
-    sums = np.cumsum(value[np.argsort(-rank[column])], dtype=np.float64)
-    wanted = np.sort(rank[column])[: length - int((sums < most).sum())]
-    for kernel in (rare_block, rare_block.py_func):
-        rare = kernel(rows, rank, most, 0, 1)
-        np.testing.assert_array_equal(np.sort(rank[rare.column]), wanted)
-        assert rare.start.tolist() == [0, len(wanted)]
+    inner = np.cumsum(np.sort(value), dtype=np.float64)
+    wanted = length - int((inner < most).sum())
+    for kernel in (sort_out_block, sort_out_block.py_func):
+        rows = SparseRows(np.array([0, length]), column.copy(), value.copy())
+        assert kernel(rows, most, 0, 1).tolist() == [wanted]
+        np.testing.assert_array_equal(np.sort(rows.value[wanted:]), np.sort(value)[: length - wanted])
+        assert sorted(zip(*rows[1:], strict=True)) == sorted(zip(column, value, strict=True))
 
 
 def sparse_of(matrix: np.ndarray) -> SparseRows:

@@ -6,11 +6,13 @@ Rows of V sum to 1, so pairs without a common neighbour are at distance 1 and ne
 pairs of d <= l are kept, each once (i < j), since d is symmetric. Memory is O(N k) in place of N^2: published code
 needs 8 GB for the 32,621 training images of MSMT17.
 
-Most pairs with a common neighbour share only what many rows hold, and end up beyond the limit. They are passed over:
-let a pair be wanted when m >= t, and leave out of each row the most widely held columns, as many as sum up to less
-than 0.7 t. In one order of columns, what a pair shares where one of them left it out is less than 0.7 t, so a wanted
-pair shares at least 0.3 t in what both kept. Only such pairs are summed in full.
-Source: Zhong et al. 2017 (arXiv:1701.08398), eq. 10; passing over: prefix filtering, Chaudhuri et al. 2006.
+Most pairs with a common neighbour share only what is small in one of them, and end up beyond the limit. They are passed
+over: let a pair be wanted when m >= t, and leave out of each row its smallest entries, as many as sum up to less than
+0.4 t. What a pair shares where one of them left it out is less than 0.8 t, so a wanted pair shares at least 0.2 t in
+what both kept. Only such pairs are summed in full. Half of the entries of a row, most of them from one of the six rows
+it is the mean of, hold a seventh of its sum.
+Source: Zhong et al. 2017 (arXiv:1701.08398), eq. 10; passing over: as in prefix filtering, Chaudhuri et al. 2006, which
+has one order of all columns where each row has its own here.
 Trade-off: with limit 1 nothing can be passed over. Sums are taken in float64 and kept as float32.
 """
 
@@ -19,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 from numba import njit
 
 from resight.cluster.errors import UserError
@@ -27,12 +29,12 @@ from resight.trainers.retrieval.inputs import check_count
 from resight.trainers.retrieval.locality import original_pairs, walk
 from resight.trainers.retrieval.neighbours import Neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, reciprocal_rows
-from resight.trainers.retrieval.sparse import SparseRows, column_counts, stacked, transposed
+from resight.trainers.retrieval.sparse import Columns, SparseRows, joined, stacked, transposed
 from resight.trainers.retrieval.spread import Spread, Threads, row_blocks
 
 __all__ = ["jaccard_graph"]
 
-_LEFT_OUT = 0.7  # of t; the time is flat around it (benchmarks/neighbourhoods.py)
+_LEFT_OUT = 0.8  # of t, by both rows of a pair; the time is flat around it (benchmarks/neighbourhoods.py)
 _FEW = 6  # entries that are gone through again and again rather than parted
 _LOW = 2**32 - 1  # the lower half of a 64-bit number
 _SLACK = 1e-4  # sums that decide what is passed over are taken in float32
@@ -68,13 +70,10 @@ def jaccard_graph(
     if not (finite and np.isfinite(rows.value.sum())):
         raise UserError("a distance is NaN or infinite", cure="check the features: a diverged model gives NaN")
     least = 2 * (1 - limit) / (2 - limit)  # m of a pair at the limit
-    holders = np.minimum(column_counts(rows, len(features), spread.local), 2**16 - 1).astype(np.uint16)
-    rank = np.empty(len(features), np.int32)  # one order of all columns, without ties, or a pair could be missed
-    rank[np.argsort(holders, kind="stable")] = np.arange(len(features), dtype=np.int32)
-    rare = stacked(spread(rare_block, (rows, rank, _LEFT_OUT * least), blocks), spread.local)
-    columns = transposed(rare, len(features), spread.local)
+    kept = joined(spread.local(sort_out_block, (rows, _LEFT_OUT / 2 * least), blocks), spread.local)
+    columns = transposed(rows, len(features), spread.local, stop=kept)
     wanted = (1 - _LEFT_OUT) * least * (1 - _SLACK)
-    pairs = stacked(spread(near_block, (rows, rare, columns, np.float32(limit), wanted), blocks), spread.local)
+    pairs = stacked(spread(near_block, (rows, kept, columns, np.float32(limit), wanted), blocks), spread.local)
     return original_pairs(pairs, order)
 
 
@@ -115,75 +114,85 @@ def finite_block(features: Float32[np.ndarray, "n d"], first: int, stop: int) ->
 
 
 @njit(cache=True, nogil=True)
-def rare_block(rows: SparseRows, rank: Int32[np.ndarray, " n"], most: float, first: int, stop: int) -> SparseRows:
-    """Return rows first to stop without their last columns by `rank`, as many as have a sum below `most`."""
-    start = np.zeros(stop - first + 1, np.int64)
-    room = rows.start[stop] - rows.start[first]
-    column, value = np.empty(room, np.int32), np.empty(room, np.float32)
+def sort_out_block(rows: SparseRows, most: float, first: int, stop: int) -> Int64[np.ndarray, " b"]:
+    """Move the smallest entries of rows first to stop, as many as sum to less than `most`, behind the others.
+
+    Returns:
+        For each row, where in `rows` the entries that are kept end.
+    """
+    kept = np.empty(stop - first, np.int64)
     longest = 0
     for i in range(first, stop):
         longest = max(longest, rows.start[i + 1] - rows.start[i])
-    places = np.empty(longest, np.int64)
-    end = 0
+    keys, columns, values = np.empty(longest, np.int64), np.empty(longest, np.int32), np.empty(longest, np.float32)
     for i in range(first, stop):
-        low, high = rows.start[i], rows.start[i + 1]
-        for at in range(low, high):
-            places[at - low] = (np.int64(rank[rows.column[at]]) << 32) | at - low
-        limit = _first_left_out(places, high - low, rows.value[low:high], most)
-        for at in range(low, high):
-            column[end], value[end] = rows.column[at], rows.value[at]
-            end += rank[rows.column[at]] < limit
-        start[i - first + 1] = end
-    return SparseRows(start, column[:end], value[:end])
+        low, count = rows.start[i], rows.start[i + 1] - rows.start[i]
+        columns[:count], values[:count] = rows.column[low : low + count], rows.value[low : low + count]
+        bits = values.view(np.int32)  # numbers above 0 are in the order of their bits
+        for at in range(count):
+            keys[at] = (np.int64(bits[at]) << 32) | at
+        out = _part_smallest(keys, count, values, most)
+        kept[i - first] = low + count - out
+        for at in range(count):
+            place = low + at - out + (count if at < out else 0)
+            rows.column[place], rows.value[place] = columns[keys[at] & _LOW], values[keys[at] & _LOW]
+    return kept
 
 
 @njit(cache=True, nogil=True)
-def _first_left_out(places: np.ndarray, count: int, value: np.ndarray, most: float) -> int:
-    """Return the rank from which on a row sums to less than `most`, by quickselect.
+def _part_smallest(keys: np.ndarray, count: int, values: np.ndarray, most: float) -> int:
+    """Bring the smallest keys, as many as have a sum below `most`, before the others, by quickselect; return how many.
 
     Args:
-        places: rank << 32 | position in `value`, `count` of them, brought into another order.
+        keys: bits of a value << 32 | its position in `values`, `count` of them.
         count: entries of the row.
-        value: (count,) their values.
+        values: what is summed.
         most: what may be left out.
     """
     low, high, total = 0, count, 0.0
-    limit = np.int64(1) << 31
     while high - low > _FEW:
-        a, b, c = places[low], places[(low + high) // 2], places[high - 1]
-        pivot = max(min(a, b), min(max(a, b), c))  # neither the first nor the last of all
-        middle, beyond = low, 0.0
+        a, b, c = keys[low], keys[(low + high) // 2], keys[high - 1]
+        pivot = max(min(a, b), min(max(a, b), c))  # neither the smallest nor the largest of all
+        middle, small = low, 0.0
         for at in range(low, high):  # without branches, which could not be foreseen
-            here = places[at]
-            places[at] = places[middle]
-            places[middle] = here
-            later = here > pivot
-            beyond += value[here & _LOW] * later
-            middle += not later
-        if total + beyond < most:
-            total += beyond
-            high, limit = middle, (pivot >> 32) + 1
-        else:
+            here = keys[at]
+            keys[at] = keys[middle]
+            keys[middle] = here
+            smaller = here <= pivot
+            small += values[here & _LOW] * smaller
+            middle += smaller
+        if total + small < most:
+            total += small
             low = middle
-    while high > low:
-        last = low
+        else:
+            high = middle
+    while low < high:
+        least = low
         for at in range(low + 1, high):
-            if places[at] > places[last]:
-                last = at
-        total += value[places[last] & _LOW]
+            if keys[at] < keys[least]:
+                least = at
+        total += values[keys[least] & _LOW]
         if total >= most:
             break
-        limit = places[last] >> 32
-        high -= 1
-        places[last] = places[high]
-    return int(limit)
+        keys[low], keys[least] = keys[least], keys[low]
+        low += 1
+    return low
 
 
 @njit(cache=True, nogil=True)
 def near_block(
-    rows: SparseRows, rare: SparseRows, columns: SparseRows, limit: np.float32, wanted: float, first: int, stop: int
+    rows: SparseRows,
+    kept: Int64[np.ndarray, " n"],
+    columns: Columns,
+    limit: np.float32,
+    wanted: float,
+    first: int,
+    stop: int,
 ) -> SparseRows:
-    """Return the pairs (i, j), i < j and d <= limit, of rows first to stop; `columns` are those of `rare`."""
+    """Return the pairs (i, j), i < j and d <= limit, of rows first to stop; `columns` hold the entries up to `kept`.
+
+    Positions are unsigned in the innermost loops: signed ones are looked at for whether they count from the end.
+    """
     count = rows.start.size - 1
     begin = _from_row(columns, first)
     start = np.zeros(stop - first + 1, np.int64)
@@ -192,7 +201,7 @@ def near_block(
     touched = np.empty(count + 1, np.int32)
     end = 0
     for i in range(first, stop):
-        found = _meet(rare, columns, i, begin, shared, touched)
+        found = _meet(rows, kept[i], columns, i, begin, shared, touched)
         for at in range(rows.start[i], rows.start[i + 1]):
             own[rows.column[at]] = rows.value[at]
         for at in range(found):
@@ -202,7 +211,7 @@ def near_block(
             if not enough:
                 continue
             total = 0.0
-            for place in range(rows.start[j], rows.start[j + 1]):
+            for place in range(np.uint64(rows.start[j]), np.uint64(rows.start[j + 1])):
                 mine, other = own[np.uint32(rows.column[place])], rows.value[place]
                 total += mine if mine < other else other
             distance = np.float32(max(1.0 - total / (2.0 - total), 0.0))
@@ -219,19 +228,25 @@ def near_block(
 
 @njit(cache=True, nogil=True)
 def _meet(
-    rare: SparseRows, columns: SparseRows, i: int, begin: np.ndarray, shared: np.ndarray, touched: np.ndarray
+    rows: SparseRows,
+    kept: int,
+    columns: Columns,
+    i: int,
+    begin: np.ndarray,
+    shared: np.ndarray,
+    touched: np.ndarray,
 ) -> int:
-    """Sum up what row i has in common with later rows in rare columns; return how many rows those are.
+    """Sum up what row i has in common with later rows in what both kept; return how many rows those are.
 
     Values are above 0, so a sum is 0 before it is first added to; without branches, which could not be foreseen.
     """
     found = 0
-    for at in range(rare.start[i], rare.start[i + 1]):
-        at_column, own = rare.column[at], rare.value[at]
+    for at in range(rows.start[i], kept):
+        at_column, own = rows.column[at], rows.value[at]
         low = begin[at_column] + 1  # past row i itself
         begin[at_column] = low
-        for place in range(low, columns.start[at_column + 1]):
-            j, other = np.uint32(columns.column[place]), columns.value[place]
+        for place in range(np.uint64(low), np.uint64(columns.start[at_column + 1])):
+            j, other = np.uint32(columns.entry[place]["row"]), columns.entry[place]["value"]
             before = shared[j]
             touched[found] = j
             found += int(before == np.float32(0.0))
@@ -240,14 +255,14 @@ def _meet(
 
 
 @njit(cache=True, nogil=True)
-def _from_row(columns: SparseRows, first: int) -> np.ndarray:
+def _from_row(columns: Columns, first: int) -> np.ndarray:
     """Return, for each column, where its entries of row `first` and later begin."""
     begin = np.empty(columns.start.size - 1, np.int64)
     for column in range(begin.size):
         low, high = columns.start[column], columns.start[column + 1]
         while low < high:
             middle = (low + high) // 2
-            if columns.column[middle] < first:
+            if columns.entry[middle]["row"] < first:
                 low = middle + 1
             else:
                 high = middle

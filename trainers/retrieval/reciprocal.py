@@ -14,6 +14,7 @@ Source: Zhong et al. 2017 (arXiv:1701.08398), eq. 3 to 8; MMT's and SpCL's publi
 Trade-off: distances of members outside the table are taken from the features, 20 to 40 inner products a row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,28 +84,39 @@ def reciprocal_rows(
     """
     order = np.arange(len(features), dtype=np.int32) if order is None else order
     blocks = row_blocks(len(table.nearest), spread.lanes)
-    nearest = np.ascontiguousarray(table.nearest)
-    columns, half = renumbered(nearest, config.columns, config.half, order, spread.local)
+    weights, closest = _weighted(features, table, config, spread, order, blocks)
+    if config.k2 == 1:
+        return weights
+    return stacked(spread(mean_block, (weights, closest), blocks), spread.local)
+
+
+def _weighted(
+    features: np.ndarray,
+    table: Neighbours,
+    config: JaccardConfig,
+    spread: Spread,
+    order: np.ndarray,
+    blocks: Sequence[range],
+) -> tuple[SparseRows, np.ndarray]:
+    """Return V before it is averaged, and the `k2` nearest of each image, both in `order`."""
+    columns, half = renumbered(np.ascontiguousarray(table.nearest), config.columns, config.half, order, spread.local)
     near = joined(spread(mutual_block, (half,), blocks), spread.local)
     scale = 1 / np.maximum(table.farthest, 1e-12) if config.variant == "mmt" else np.ones(len(columns), np.float32)
     known = np.ascontiguousarray(table.distance[:, : config.columns])
     shared = (features, order, columns, known, near, scale.astype(np.float32))
-    weights = stacked(spread(weight_block, shared, blocks), spread.local)
-    if config.k2 == 1:
-        return weights
-    return stacked(spread(mean_block, (weights, columns, config.k2), blocks), spread.local)
+    return stacked(spread(weight_block, shared, blocks), spread.local), columns[:, : config.k2].copy()
 
 
 @njit(cache=True, nogil=True)
 def mutual_block(columns: Int32[np.ndarray, "n h"], first: int, stop: int) -> Int32[np.ndarray, "b h"]:
     """Return R(i, h) of rows first to stop, filled up with -1."""
-    found = np.full((stop - first, columns.shape[1]), -1, np.int32)
+    found = np.empty((stop - first, columns.shape[1]), np.int32)
     for i in range(first, stop):
         count = 0
         for other in columns[i]:
-            if _holds(columns[other], i):
-                found[i - first, count] = other
-                count += 1
+            found[i - first, count] = other
+            count += _holds(columns, np.uint32(other), np.int32(i))
+        found[i - first, count:] = -1
     return found
 
 
@@ -122,7 +134,7 @@ def weight_block(
     """Return V of rows first to stop, before averaging; all values are above 0."""
     start = np.zeros(stop - first + 1, np.int64)
     column, value = np.empty(64 * (stop - first), np.int32), np.empty(64 * (stop - first), np.float32)
-    in_core, in_row = np.full(columns.shape[0], -1, np.int32), np.full(columns.shape[0], -1, np.int32)
+    in_core, in_row = np.full(columns.shape[0] + 1, -1, np.int32), np.full(columns.shape[0], -1, np.int32)
     members = np.empty(columns.shape[1] * (near.shape[1] + 1), np.int32)
     in_table, distance = np.full(columns.shape[0], -1, np.int32), np.empty(columns.shape[0], np.float32)
     for i in range(first, stop):
@@ -150,19 +162,19 @@ def weight_block(
 
 
 @njit(cache=True, nogil=True)
-def mean_block(rows: SparseRows, nearest: Int32[np.ndarray, "n k"], k: int, first: int, stop: int) -> SparseRows:
+def mean_block(rows: SparseRows, nearest: Int32[np.ndarray, "n k"], first: int, stop: int) -> SparseRows:
     """Return, for rows first to stop, the mean of the rows of their k nearest."""
+    k = nearest.shape[1]
     start = np.zeros(stop - first + 1, np.int64)
     column, value = np.empty(96 * (stop - first), np.int32), np.empty(96 * (stop - first), np.float32)
-    total, touched = np.zeros(nearest.shape[0]), np.empty(nearest.shape[0], np.int32)
+    total, touched = np.zeros(nearest.shape[0]), np.empty(nearest.shape[0] + 1, np.int32)
     for i in range(first, stop):
         count = 0
-        for other in nearest[i, :k]:
-            for at in range(rows.start[other], rows.start[other + 1]):
-                j = rows.column[at]
-                if total[j] == 0.0:
-                    touched[count] = j
-                    count += 1
+        for other in nearest[i]:
+            for at in range(np.uint64(rows.start[other]), np.uint64(rows.start[other + 1])):
+                j = np.uint32(rows.column[at])
+                touched[count] = j
+                count += total[j] == 0.0
                 total[j] += rows.value[at]
         begin = start[i - first]
         start[i - first + 1] = begin + count
@@ -180,36 +192,40 @@ def mean_block(rows: SparseRows, nearest: Int32[np.ndarray, "n k"], k: int, firs
 def _widened(
     columns: np.ndarray, near: np.ndarray, i: int, in_core: np.ndarray, in_row: np.ndarray, members: np.ndarray
 ) -> int:
-    """Write R*(i) to `members`, its core first; the marks tell row i's own by its number. Return how many."""
-    count = 0
-    for other in columns[i]:
-        if _holds(columns[other], i):
-            in_core[other] = i
-            in_row[other] = i
-            members[count] = other
-            count += 1
+    """Write R*(i) to `members`, its core first; the marks tell row i's own by its number. Return how many.
+
+    `in_core` has one place more than there are images, for the -1 that rows of `near` are filled up with. Without
+    branches where nothing could foresee them.
+    """
+    me, count = np.int32(i), 0
+    for at in range(columns.shape[1]):
+        other = np.uint32(columns[i, at])
+        mutual = _holds(columns, other, me)
+        in_core[other] = me if mutual else in_core[other]
+        in_row[other] = in_core[other]
+        members[count] = other
+        count += mutual
     for at in range(count):
-        size, common = 0, 0
-        for other in near[members[at]]:
-            if other < 0:
-                break
-            size += 1
-            common += in_core[other] == i
+        member, size, common = np.uint32(members[at]), 0, 0
+        for place in range(near.shape[1]):
+            other = near[member, place]
+            size += other >= 0
+            common += in_core[other] == me
         if 3 * common <= 2 * size:
             continue
-        for other in near[members[at]][:size]:
-            if in_row[other] != i:
-                in_row[other] = i
-                members[count] = other
-                count += 1
+        for place in range(size):
+            other = np.uint32(near[member, place])
+            members[count] = other
+            count += in_row[other] != me
+            in_row[other] = me
     return count
 
 
 @njit(cache=True, nogil=True)
-def _holds(row: np.ndarray, wanted: int) -> bool:
+def _holds(columns: np.ndarray, row: np.uint32, wanted: np.int32) -> bool:
     found = False
-    for value in row:
-        found |= value == wanted
+    for at in range(columns.shape[1]):
+        found |= columns[row, at] == wanted
     return found
 
 

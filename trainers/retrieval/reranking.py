@@ -24,7 +24,7 @@ from resight.trainers.retrieval.blocks import BLOCK_BYTES, FeatureRows, feature_
 from resight.trainers.retrieval.inputs import check_count, check_features
 from resight.trainers.retrieval.neighbours import neighbours
 from resight.trainers.retrieval.reciprocal import JaccardConfig, reciprocal_rows
-from resight.trainers.retrieval.sparse import SparseRows, between, taken, transposed
+from resight.trainers.retrieval.sparse import Columns, SparseRows, between, taken, transposed
 from resight.trainers.retrieval.spread import Spread, Threads
 
 __all__ = ["RerankConfig", "RerankedRows", "check_memory", "rerank", "reranked_rows"]
@@ -71,7 +71,7 @@ class RerankedRows:
     plain: FeatureRows
     farthest: Float32[np.ndarray, " q"]
     own: SparseRows
-    held: SparseRows
+    held: Columns
     weight: float
 
     @property
@@ -193,7 +193,7 @@ def check_memory(num_queries: int, num_gallery: int, dim: int, free: int, *, who
 
 
 @njit(cache=True, nogil=True)
-def jaccard_block(own: SparseRows, held: SparseRows, num_gallery: int, first: int, stop: int) -> SparseRows:
+def jaccard_block(own: SparseRows, held: Columns, num_gallery: int, first: int, stop: int) -> SparseRows:
     """Return m / (2 - m), how far below 1 the Jaccard distance is, of queries first to stop to the gallery."""
     start = np.zeros(stop - first + 1, np.int64)
     found = [(np.empty(0, np.int32), np.empty(0, np.float32)) for _ in range(0)]
@@ -203,11 +203,11 @@ def jaccard_block(own: SparseRows, held: SparseRows, num_gallery: int, first: in
         for at in range(own.start[i], own.start[i + 1]):
             shared, mine = own.column[at], own.value[at]
             for place in range(held.start[shared], held.start[shared + 1]):
-                j = held.column[place]
+                j = held.entry[place]["row"]
                 if total[j] == 0.0:
                     touched[count] = j
                     count += 1
-                total[j] += min(mine, held.value[place])
+                total[j] += min(mine, held.entry[place]["value"])
         nearness = np.empty(count, np.float32)
         for at in range(count):
             j = touched[at]

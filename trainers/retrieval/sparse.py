@@ -13,12 +13,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Float32, Int32, Int64, Shaped
 from numba import njit
 
 from resight.trainers.retrieval.spread import Threads
 
-__all__ = ["SparseRows", "between", "column_counts", "joined", "stacked", "taken", "transposed"]
+__all__ = ["Columns", "SparseRows", "between", "joined", "stacked", "taken", "transposed"]
 
 _PARTS = 8  # at most: each counts all columns for itself
 _ALONE = Threads()
@@ -38,9 +38,25 @@ class SparseRows(NamedTuple):
     value: Float32[np.ndarray, " nnz"]
 
 
+class Columns(NamedTuple):
+    """A sparse matrix by columns; column c has entries `start[c]` to `start[c + 1]`, in the order of their rows.
+
+    Attributes:
+        start: (columns + 1,) where columns begin.
+        entry: (nnz,) `row` and `value` of each entry, side by side: most columns are short, so that finding where they
+            are in memory takes longer than reading them.
+    """
+
+    start: Int64[np.ndarray, " n1"]
+    entry: Shaped[np.ndarray, " nnz"]
+
+
+ENTRY = np.dtype([("row", np.int32), ("value", np.float32)], align=True)
+
+
 def stacked(blocks: Sequence[SparseRows], threads: Threads = _ALONE) -> SparseRows:
-    """Return the rows of all blocks, one below the other; a single block as it is."""
-    if len(blocks) == 1:
+    """Return the rows of all blocks, one below the other; a single block as it is, if it can be written to."""
+    if len(blocks) == 1 and blocks[0].column.flags.writeable:
         return blocks[0]
     start = np.zeros(sum(len(block.start) - 1 for block in blocks) + 1, np.int64)
     np.cumsum(np.concatenate([np.diff(block.start) for block in blocks]), out=start[1:])
@@ -88,37 +104,33 @@ def taken(rows: SparseRows, chosen: Int64[np.ndarray, " k"]) -> SparseRows:
     return SparseRows(start, rows.column[places], rows.value[places])
 
 
-def column_counts(rows: SparseRows, num_columns: int, threads: Threads = _ALONE) -> Int64[np.ndarray, " n"]:
-    """Return how many entries each column has."""
-    return _counts(rows, num_columns, threads)[1].sum(axis=0)
-
-
-def transposed(rows: SparseRows, num_columns: int, threads: Threads = _ALONE) -> SparseRows:
-    """Return the matrix by columns; entries of a column are in the order of their rows."""
-    cuts, counts = _counts(rows, num_columns, threads)
-    start = starts_of(counts)
-    row_of, value = _room(len(rows.column), rows.column[:0]), _room(len(rows.value), rows.value[:0])
-    threads(turn_parts, (rows, cuts, counts, row_of, value), [range(at, at + 1) for at in range(len(counts))])
-    return SparseRows(start, row_of, value)
-
-
-def _counts(rows: SparseRows, num_columns: int, threads: Threads) -> tuple[np.ndarray, np.ndarray]:
-    """Cut rows into parts of about as many entries; return the cuts, and the entries of each (part, column)."""
+def transposed(
+    rows: SparseRows, num_columns: int, threads: Threads = _ALONE, *, stop: Int64[np.ndarray, " n"] | None = None
+) -> Columns:
+    """Return the matrix by columns; with `stop`, without the entries of each row from there on."""
+    stop = rows.start[1:] if stop is None else stop
     parts = min(threads.lanes, _PARTS)
     cuts = np.searchsorted(rows.start, np.linspace(0, len(rows.column), parts + 1))
-    cuts[0], cuts[-1] = 0, len(rows.start) - 1
+    cuts[0], cuts[-1] = 0, len(stop)
     counts = np.zeros((parts, num_columns), np.int64)
-    threads(count_parts, (rows, cuts, counts), [range(at, at + 1) for at in range(parts)])
-    return cuts, counts
+    each = [range(at, at + 1) for at in range(parts)]
+    threads(count_parts, (rows, stop, cuts, counts), each)
+    start = starts_of(counts)
+    entry = _room(int(start[-1]), np.empty(0, ENTRY))
+    threads(turn_parts, (rows, stop, cuts, counts, entry), each)
+    return Columns(start, entry)
 
 
 @njit(cache=True, nogil=True)
-def count_parts(rows: SparseRows, cuts: np.ndarray, counts: np.ndarray, first: int, stop: int) -> None:
-    """Count the entries of each column in parts first to stop."""
-    for part in range(first, stop):
+def count_parts(
+    rows: SparseRows, stop: Int64[np.ndarray, " n"], cuts: np.ndarray, counts: np.ndarray, first: int, last: int
+) -> None:
+    """Count the entries of each column in parts first to last."""
+    for part in range(first, last):
         own = counts[part]
-        for at in range(rows.start[cuts[part]], rows.start[cuts[part + 1]]):
-            own[rows.column[at]] += 1
+        for row in range(cuts[part], cuts[part + 1]):
+            for at in range(rows.start[row], stop[row]):
+                own[rows.column[at]] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -138,21 +150,21 @@ def starts_of(counts: np.ndarray) -> Int64[np.ndarray, " n1"]:
 @njit(cache=True, nogil=True)
 def turn_parts(
     rows: SparseRows,
+    stop: Int64[np.ndarray, " n"],
     cuts: np.ndarray,
     free: np.ndarray,
-    row_of: Int32[np.ndarray, " nnz"],
-    value: Float32[np.ndarray, " nnz"],
+    entry: Shaped[np.ndarray, " nnz"],
     first: int,
-    stop: int,
+    last: int,
 ) -> None:
-    """Write the entries of parts first to stop where their columns have room for them."""
-    for part in range(first, stop):
+    """Write the entries of parts first to last where their columns have room for them."""
+    for part in range(first, last):
         own = free[part]
         for row in range(cuts[part], cuts[part + 1]):
-            for at in range(rows.start[row], rows.start[row + 1]):
+            for at in range(rows.start[row], stop[row]):
                 place = own[rows.column[at]]
-                row_of[place] = row
-                value[place] = rows.value[at]
+                entry[place]["row"] = row
+                entry[place]["value"] = rows.value[at]
                 own[rows.column[at]] = place + 1
 
 
