@@ -15,8 +15,10 @@ following are judged on its test part, people nobody saw, by mAP and rank-1 unde
 Asked, for every seed: a histogram has rank-1 of at least 0.5 on `base`, and mAP of at most 1.3 times chance on
 `clothes`; silhouettes reach twice chance on `shape`; the network reaches three times chance and stays at or below 0.8
 of the ceiling on every split; between any two seeds the seven come in the same order of mAP (Kendall's tau at least
-0.8 on every split). Exit code 1 when one does not hold. Starting it again continues in `--out`, which
-takes 2 GB a seed of `small` and half an hour on two cores. What holds today stands in docs/concepts/world.md.
+0.8 on every split). Exit code 1 when one does not hold. Starting it again continues in `--out`, which takes 2 GB a
+seed of `small` and half an hour on two cores; two starts with `--workers 1` and splits of their own, side by side,
+are quicker than one with two workers. What was found stands in docs/concepts/world.md and, number by number, in
+`benchmarks/certified`: `--out benchmarks/certified` prints the table from there.
 Source of the last: pairwise ranking of algorithms as a test of synthetic data sets, arXiv:2209.05047.
 """
 
@@ -34,6 +36,7 @@ from scipy.stats import kendalltau
 from resight.cluster.pool import InProcess, Processes
 from resight.datasets.dataset import Dataset, open_dataset
 from resight.rendering.bodies import DEFAULT_BODY
+from resight.rendering.draws import VERSION
 from resight.rendering.render import render_world
 from resight.rendering.splits import SPLITS
 from resight.terminal import ProgressView
@@ -49,7 +52,7 @@ Scores = dict[str, dict[str, dict[str, float]]]  # split -> way -> mAP and rank-
 
 def certify(seed: int, split: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Render, train and judge one split of one seed; read again what an earlier start had found."""
-    home = options.out / f"{options.world}-{Path(options.body).stem}-{seed}"
+    home = options.out / f"{options.world}-{VERSION}-{Path(options.body).stem}-{seed}"
     told = home / f"{split}-{options.epochs}.json"
     if told.exists():
         return json.loads(told.read_text())
@@ -73,7 +76,8 @@ def certify(seed: int, split: str, options: argparse.Namespace) -> dict[str, dic
             run=replace(config.run, epochs=options.epochs),
         )
         out = home / f"run-{split}-{options.epochs}"
-        run = train(config, out=out, workers=options.workers, backend="ray", resume="auto", progress=view)
+        backend = "ray" if options.workers > 1 else "local"
+        run = train(config, out=out, workers=options.workers, backend=backend, resume="auto", progress=view)
         judged = judge_run(run.path, data, baselines=True, progress=view).to_dict()
     ways: dict[str, dict[str, Any]] = {"trained": {**judged["metrics"], "cmc": judged["cmc"]}, **judged["baselines"]}
     sides = open_sides(open_dataset(data), MARKET1501)

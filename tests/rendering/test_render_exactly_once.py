@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import pytest
 
@@ -43,11 +43,18 @@ def finish(place: str) -> tuple[float, float]:
     return time.monotonic() - begun, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+class Calm(NamedTuple):
+    """An undisturbed run: where it is, its seconds, and those of starting the command again when all is done."""
+
+    place: str
+    seconds: float
+    again: float
+
+
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
-    """An undisturbed run: where, and in how many seconds."""
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Calm:
     place = str(tmp_path_factory.mktemp("calm"))
-    return place, finish(place)[0]
+    return Calm(place, finish(place)[0], finish(place)[0])
 
 
 def digests(storage: Storage) -> dict[str, str]:
@@ -56,21 +63,23 @@ def digests(storage: Storage) -> dict[str, str]:
     return {key: hashlib.sha256(storage.read(key)).hexdigest() for key in keys}
 
 
-def rough(place: str, calm: tuple[str, float], kills: int) -> None:
-    chance = random.Random(kills)
+def rough(place: str, calm: Calm, kills: int) -> None:
+    """Kill the command so many times while it is at work, then let it end."""
+    chance, slices = random.Random(kills), 0.8 * (calm.seconds - calm.again) / kills
     for _ in range(kills):
         process = start(place)
-        time.sleep(chance.uniform(0.1, 1.0) * calm[1])
+        time.sleep(calm.again + chance.uniform(0.5, 1.5) * slices)
+        assert process.poll() is None, "it was to be killed at work"
         process.kill()
         process.communicate()
     finish(place)
     assert_equal(place, calm)
 
 
-def assert_equal(place: str, calm: tuple[str, float]) -> None:
+def assert_equal(place: str, calm: Calm) -> None:
     """Everything that readers see is there, equal to the undisturbed run's, and in one commit record."""
     for split in SPLITS:
-        here, there = open_storage(f"{calm[0]}/{split}"), open_storage(f"{place}/{split}")
+        here, there = open_storage(f"{calm.place}/{split}"), open_storage(f"{place}/{split}")
         assert digests(there) == digests(here)
         assert sorted(there.list("_commits/")) == sorted(here.list("_commits/"))
         for key in there.list("_commits/"):
@@ -79,7 +88,7 @@ def assert_equal(place: str, calm: tuple[str, float]) -> None:
             assert record.files.keys() <= digests(there).keys()
 
 
-def test_on_a_disk(calm: tuple[str, float], tmp_path: Path) -> None:
+def test_on_a_disk(calm: Calm, tmp_path: Path) -> None:
     place = str(tmp_path / "rough")
     rough(place, calm, KILLS)
     before = {path: path.stat().st_mtime_ns for path in Path(place).rglob("*")}
@@ -90,7 +99,7 @@ def test_on_a_disk(calm: tuple[str, float], tmp_path: Path) -> None:
 @pytest.mark.parametrize("server", ["moto", "swift"])
 def test_on_s3_through_a_failing_network(
     server: str,
-    calm: tuple[str, float],
+    calm: Calm,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,7 +117,7 @@ def test_on_s3_through_a_failing_network(
         assert not [each for each in faults.requests if each.startswith(("PUT", "POST", "DELETE"))]
 
 
-def test_on_a_cluster_that_scales(calm: tuple[str, float], tmp_path: Path) -> None:
+def test_on_a_cluster_that_scales(calm: Calm, tmp_path: Path) -> None:
     place, log = str(tmp_path / "rough"), tmp_path / "log"
     with autoscaling_cluster() as cluster, log.open("wb") as said:
         wait_for(0, cluster, 10)
