@@ -20,7 +20,7 @@ from resight.trainers.engines.single import SingleEngine
 from resight.trainers.engines.whole import WholeLoss
 from resight.trainers.fit import fit
 from tests.trainers.ranks import Ranks
-from tests.trainers.toy import NotedContext, ToyData, toy_config
+from tests.trainers.toy import NotedContext, ToyData, toy_config, toy_wide_config
 
 
 @pytest.mark.parametrize("kind", ["single", "ddp"])
@@ -53,7 +53,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_formats_compute_about_the_same(tmp_path: Path, precision: str, memory_format: str, near: float) -> None:
     curves: list[list[float]] = []
     for formats in ({}, {"engine__precision": precision, "engine__memory_format": memory_format}):
-        config = toy_config(**formats)
+        config = toy_wide_config(**formats)
         context = NotedContext(tmp_path)
         fit(config, ToyData(config), open_engine(config.engine, world=1), context)
         curves.append(context.totals())
