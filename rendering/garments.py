@@ -7,13 +7,13 @@ Source: own design. Trade-off: thick cloth also thickens what it covers; beyond 
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Float64, Int32, UInt8
+from jaxtyping import Float64, Int32, Int64, UInt8
 from numba import njit
 
 from resight.rendering.appearance import KINDS
 from resight.rendering.rasteriser import DRAW, HIDE_LOWER, HIDE_UPPER, SKIP
 
-__all__ = ["face_modes", "inflate", "normals", "standoffs"]
+__all__ = ["close_seams", "face_keys", "face_modes", "inflate", "normals", "standoffs"]
 
 _HIDDEN = KINDS["hidden"]
 
@@ -41,6 +41,15 @@ def normals(vertices: Float64[np.ndarray, "v 3"], faces: Int32[np.ndarray, "f 3"
         if length > 0.0:
             total[vertex, 0], total[vertex, 1], total[vertex, 2] = x / length, y / length, z / length
     return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def close_seams(values: Float64[np.ndarray, "v 3"], seams: Int32[np.ndarray, "s 2"]) -> None:
+    """Give every copy on a seam (first column) the values of its original, in place."""
+    for seam in range(seams.shape[0]):
+        copy, original = seams[seam, 0], seams[seam, 1]
+        for axis in range(3):
+            values[copy, axis] = values[original, axis]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -105,3 +114,21 @@ def face_modes(
         else:
             mode[face] = DRAW
     return mode
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def face_keys(
+    faces: Int32[np.ndarray, "f 3"],
+    face_part: UInt8[np.ndarray, "f"],
+    along: Float64[np.ndarray, "v"],
+    cut: Float64[np.ndarray, "p"],
+) -> Int64[np.ndarray, "f"]:
+    """2 * part + (1 below the cut) for each face; the negative of 2 * part for faces that the cut crosses."""
+    keys = np.empty(faces.shape[0], np.int64)
+    for face in range(keys.shape[0]):
+        part = np.int64(face_part[face])
+        below = 0
+        for corner in range(3):
+            below += 1 if along[faces[face, corner]] >= cut[part] else 0
+        keys[face] = 2 * part if below == 0 else 2 * part + 1 if below == 3 else -2 * part
+    return keys

@@ -7,18 +7,19 @@ Source: Lin et al. 2014 (COCO's order and visibility flags). Trade-off: a hip be
 may pass; the depth reach of each point is tuned for adults.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from numba import njit
 
 from resight.datasets.records import KEYPOINTS
 from resight.rendering.body import Body
-from resight.rendering.camera import Camera
+from resight.rendering.camera import Camera, project_points
 from resight.rendering.parts import JOINT_ID, KEYPOINT_SOURCES, NUM_PARTS
 
-__all__ = ["HIDDEN", "OUTSIDE", "SEEN", "keypoint_places", "keypoints"]
+__all__ = ["HIDDEN", "OUTSIDE", "SEEN", "keypoints"]
 
 OUTSIDE, HIDDEN, SEEN = 0, 1, 2
 
@@ -28,23 +29,9 @@ _SLACK: Final = 0.02
 
 _SOURCES: Final = tuple(KEYPOINT_SOURCES[name] for name in KEYPOINTS)
 _VERTICES: Final = tuple(source.vertex for source in _SOURCES if source.vertex)  # the face, which COCO puts first
-_JOINTS: Final = [JOINT_ID[source.joint] for source in _SOURCES if source.joint]
+_JOINTS: Final = np.array([JOINT_ID[source.joint] for source in _SOURCES if source.joint])
 _REACH: Final = np.array([source.reach for source in _SOURCES])
 _ALLOWED: Final = np.array([[part in source.parts for part in range(NUM_PARTS + 1)] for source in _SOURCES])
-
-
-def keypoint_places(
-    joints: Float[np.ndarray, "24 3"], vertices: Float[np.ndarray, "v 3"], body: Body
-) -> Float[np.ndarray, "17 3"]:
-    """Return where the 17 points are in the world, metres float64.
-
-    Raises:
-        ValueError: the body has no named vertices, so nobody knows its nose.
-    """
-    if not body.vertex_ids:
-        raise ValueError("the body has no vertex_ids; key points of the face need them")
-    named = vertices[[body.vertex_ids[name] for name in _VERTICES]]
-    return np.concatenate([named, joints[_JOINTS]]).astype(np.float64)
 
 
 def keypoints(
@@ -68,30 +55,58 @@ def keypoints(
 
     Returns:
         Visibility 2 seen, 1 hidden, 0 outside the image or behind the camera; x and y are then 0 too.
+
+    Raises:
+        ValueError: the body has no named vertices, so nobody knows its nose.
     """
-    seen = camera.project(keypoint_places(joints, vertices, body))
-    inside = (seen[:, 2] > 0) & np.all((seen[:, :2] >= 0) & (seen[:, :2] < (camera.width, camera.height)), axis=1)
-    visibility = np.zeros(len(KEYPOINTS), np.float32)
-    _judge(seen, inside, _ALLOWED, _REACH, depth, part, visibility)
-    return np.concatenate([np.where(inside[:, None], seen[:, :2], 0), visibility[:, None]], axis=1).astype(np.float32)
+    points = np.zeros((len(KEYPOINTS), 3), np.float32)
+    position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
+    lens = (*camera.focal, *camera.principal)
+    _find(vertices, _named(body), joints, _JOINTS, position, rotation, lens, _ALLOWED, _REACH, depth, part, points)
+    return points
+
+
+@lru_cache(maxsize=8)
+def _named(body: Body) -> Int64[np.ndarray, "5"]:
+    if not body.vertex_ids:
+        raise ValueError("the body has no vertex_ids; key points of the face need them")
+    return np.array([body.vertex_ids[name] for name in _VERTICES])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _judge(
-    seen: np.ndarray,
-    inside: np.ndarray,
+def _find(
+    vertices: np.ndarray,
+    named: np.ndarray,
+    joints: np.ndarray,
+    inner: np.ndarray,
+    position: np.ndarray,
+    rotation: np.ndarray,
+    lens: tuple[float, float, float, float],
     allowed: np.ndarray,
     reach: np.ndarray,
     depth: np.ndarray,
     part: np.ndarray,
-    visibility: np.ndarray,
+    points: np.ndarray,
 ) -> None:
-    """Look at the 3 x 3 pixels about a point: of those that show the body or something nearer, half must show it."""
+    """Project the points, and look at the 3 x 3 pixels about each.
+
+    Of those that show the body or something nearer, half must show it.
+    """
+    count = named.size + inner.size
+    places, seen = np.empty((count, 3)), np.empty((count, 3))
+    for point in range(named.size):
+        for axis in range(3):
+            places[point, axis] = vertices[named[point], axis]
+    for point in range(inner.size):
+        for axis in range(3):
+            places[named.size + point, axis] = joints[inner[point], axis]
+    project_points(places, position, rotation, *lens, seen)
     height, width = depth.shape
-    for point in range(seen.shape[0]):
-        if not inside[point]:
+    for point in range(count):
+        across, down, away = seen[point, 0], seen[point, 1], seen[point, 2]
+        if not (away > 0.0 and 0.0 <= across < width and 0.0 <= down < height):
             continue
-        column, row, away = int(seen[point, 0]), int(seen[point, 1]), seen[point, 2]
+        column, row = int(across), int(down)
         visible, covered = 0, 0
         for y in range(max(row - 1, 0), min(row + 2, height)):
             for x in range(max(column - 1, 0), min(column + 2, width)):
@@ -99,4 +114,5 @@ def _judge(
                 covered += 1 if part[y, x] > 0 or thickness > 0.0 else 0
                 close = -_SLACK <= thickness <= reach[point]
                 visible += 1 if close and allowed[point, part[y, x]] else 0
-        visibility[point] = SEEN if visible > 0 and 2 * visible >= covered else HIDDEN
+        points[point, 0], points[point, 1] = across, down
+        points[point, 2] = SEEN if visible > 0 and 2 * visible >= covered else HIDDEN

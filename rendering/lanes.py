@@ -16,18 +16,22 @@ from jaxtyping import Float32, Float64, Int64
 from numba import njit
 
 from resight.rendering.appearance import KINDS
-from resight.rendering.materials import mottle, pattern
+from resight.rendering.materials import blend, cell, corners, mottle, moved, pattern
 
 __all__ = ["LANES", "Points", "empty_points", "put", "shade_points", "weights"]
 
 LANES: Final = 64
 _PLAIN: Final = KINDS["plain"]
+_PLACES: Final = np.uint64(3)  # columns of the table that say where a vertex is on the screen
 
 # Where each quantity of a block stands. Unsigned constants: no look out for negative indices, and compilers see that
 # two quantities never overlap.
 _FACE, _KEY, _PIXEL, _LEADS, _SEED = (np.uint64(n * LANES) for n in range(5))
 _PLACE_X, _PLACE_Y, _SHARE, _FOOTPRINT, _AMOUNT, _GLOSS = (np.uint64(n * LANES) for n in range(6))
 _RED, _GREEN, _BLUE, _NX, _NY, _NZ, _X, _Y, _Z, _RX, _RZ, _ALONG = (np.uint64(n * LANES) for n in range(6, 18))
+_WIDE = np.uint64(18 * LANES)
+_CELL_I, _CELL_J = _FACE, _KEY
+_NOISE_A, _NOISE_B, _NOISE_C, _NOISE_D = _PLACE_X, _PLACE_Y, _FOOTPRINT, _ALONG
 _OUT_RED, _OUT_GREEN, _OUT_BLUE, _OUT_X, _OUT_Y, _OUT_Z = (np.uint64(n * LANES) for n in range(6))
 
 
@@ -41,14 +45,14 @@ class Points(NamedTuple):
     """
 
     whole: Int64[np.ndarray, "5*lanes"]
-    real: Float64[np.ndarray, "18*lanes"]
+    real: Float64[np.ndarray, "26*lanes"]
     out: Float32[np.ndarray, "6*lanes"]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def empty_points() -> Points:
     """Make room; zeros, because steps run over all lanes, used or not."""
-    return Points(np.zeros(5 * LANES, np.int64), np.zeros(18 * LANES), np.zeros(6 * LANES, np.float32))
+    return Points(np.zeros(5 * LANES, np.int64), np.zeros(26 * LANES), np.zeros(6 * LANES, np.float32))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
@@ -113,7 +117,7 @@ def shade_points(
     """
     _interpolate(points, used, table, faces)
     _paint(points, used, looks)
-    _mottle(points)
+    _mottle(points, used)
     _light(points, lights)
     _store(points, used, rgb, normal)
 
@@ -160,13 +164,27 @@ def _paint(points: Points, used: int, looks: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _mottle(points: Points) -> None:
-    """Lighten and darken the colour of all points."""
+def _mottle(points: Points, used: int) -> None:
+    """Lighten and darken the colour of all points: blotches a few centimetres across, nothing where the amount is 0.
+
+    In three loops, for looking noise up makes no vectors and all the rest does. What is no longer asked for makes room.
+    """
     whole, real = points.whole, points.real
     for lane in range(LANES):
         at = np.uint64(lane)
-        u = real[at + _Z] if abs(real[at + _RX]) > abs(real[at + _RZ]) else real[at + _X]
-        shade = mottle(real[at + _AMOUNT], u, real[at + _Y], whole[at + _SEED])
+        front, side = real[at + _X], real[at + _Z]  # both are read, for a choice of places makes no vectors
+        u = side if abs(real[at + _RX]) > abs(real[at + _RZ]) else front
+        (i, s), (j, t) = cell(u * 24.0), cell(real[at + _Y] * 13.0)
+        whole[at + _CELL_I], whole[at + _CELL_J] = moved(i, j, whole[at + _SEED] + 101)
+        real[at + _X], real[at + _Y] = s, t
+    for lane in range(used):
+        at = np.uint64(lane)
+        a, b, c, d = corners(whole[at + _CELL_I], whole[at + _CELL_J])
+        real[at + _NOISE_A], real[at + _NOISE_B], real[at + _NOISE_C], real[at + _NOISE_D] = a, b, c, d
+    for lane in range(LANES):
+        at = np.uint64(lane)
+        a, b, c, d = real[at + _NOISE_A], real[at + _NOISE_B], real[at + _NOISE_C], real[at + _NOISE_D]
+        shade = mottle(real[at + _AMOUNT], blend(a, b, c, d, real[at + _X], real[at + _Y]))
         real[at + _RED] *= shade
         real[at + _GREEN] *= shade
         real[at + _BLUE] *= shade

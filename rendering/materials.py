@@ -15,7 +15,7 @@ from numba import njit
 
 from resight.rendering.appearance import KINDS
 
-__all__ = ["mottle", "pattern"]
+__all__ = ["blend", "cell", "corners", "mottle", "moved", "pattern"]
 
 _CELLS: Final = 32
 _LAST: Final = _CELLS - 1
@@ -50,16 +50,44 @@ _LATTICE: Final = _lattice()
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def cell(x: float) -> tuple[np.int32, float]:
+    """The cell of the lattice that `x` lies in, and how far across it, eased in and out; 32 bits make vectors."""
+    whole = np.floor(x)
+    across = x - whole
+    return np.int32(whole), across * across * (3.0 - 2.0 * across)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def moved(i: int | np.int32, j: int | np.int32, seed: int) -> tuple[int, int]:
+    """Where cell (i, j) lies on the lattice: elsewhere for every seed."""
+    return int(i) + 7 * seed, int(j) + 13 * (seed >> 5)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def corners(i: int, j: int) -> tuple[float, float, float, float]:
+    """The lattice's values about cell (i, j), which repeat after 32 cells: left and right below, left and right above.
+
+    Unsigned, for no look out for negative indices.
+    """
+    left, low = np.uint64(i & _LAST), np.uint64(j & _LAST)
+    right, high = np.uint64((i + 1) & _LAST), np.uint64((j + 1) & _LAST)
+    return _LATTICE[left, low], _LATTICE[right, low], _LATTICE[left, high], _LATTICE[right, high]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def blend(a: float, b: float, c: float, d: float, s: float, t: float) -> float:
+    """The value at (s, t) in [0, 1] between four `corners`."""
+    below, above = a * (1.0 - s) + b * s, c * (1.0 - s) + d * s
+    return below * (1.0 - t) + above * t
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def value_noise(u: float, v: float, seed: int) -> float:
     """Smooth noise in [0, 1) with one value a unit cell; repeats after 32 cells, elsewhere for every seed."""
-    i, j = _floor(u), _floor(v)
-    s, t = u - i, v - j
-    s, t = s * s * (3.0 - 2.0 * s), t * t * (3.0 - 2.0 * t)
-    i, j = i + 7 * seed, j + 13 * (seed >> 5)
-    left, right, low, high = i & _LAST, (i + 1) & _LAST, j & _LAST, (j + 1) & _LAST
-    below = _LATTICE[left, low] * (1.0 - s) + _LATTICE[right, low] * s
-    above = _LATTICE[left, high] * (1.0 - s) + _LATTICE[right, high] * s
-    return below * (1.0 - t) + above * t
+    (column, s), (row, t) = cell(u), cell(v)
+    i, j = moved(column, row, seed)
+    a, b, c, d = corners(i, j)
+    return blend(a, b, c, d, s, t)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
@@ -172,6 +200,6 @@ def pattern(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def mottle(amount: float, u: float, v: float, seed: int) -> float:
-    """Return the factor on the colour at a point: blotches a few centimetres across, 1 where `amount` is 0."""
-    return 1.0 + 1.6 * amount * (value_noise(u * 24.0, v * 13.0, seed + 101) - 0.5)
+def mottle(amount: float, noise: float) -> float:
+    """Return the factor on the colour at a point where the noise is `noise`: 1 where `amount` is 0."""
+    return 1.0 + 1.6 * amount * (noise - 0.5)

@@ -25,6 +25,7 @@ from resight.rendering.appearance import Appearance
 from resight.rendering.body import Body
 from resight.rendering.camera import Camera
 from resight.rendering.rasteriser import DRAW, HIDE_UPPER, SKIP
+from resight.rendering.samples import pack_samples
 from resight.rendering.shading import Frame, Lights, posed_cloth, shade
 
 __all__ = ["CURE", "PyrenderBack", "open_pyrender"]
@@ -78,8 +79,7 @@ class PyrenderBack:
         seen = np.where(numbers > 0, owner[np.maximum(numbers - 1, 0)], -1).astype(np.int32)
         nearest = np.zeros_like(depth)
         np.divide(np.float32(1), depth, out=nearest, where=(numbers > 0) & (depth > 0))
-        spans = np.tile(np.array([0, seen.shape[1]], np.int32), (len(seen), 1))
-        return shade(cloth, seen, nearest, spans, rest, body, appearance, camera, lights, supersample)
+        return shade(cloth, pack_samples(seen, nearest), rest, body, appearance, camera, lights, supersample)
 
     def _faces(
         self, points: Float64[np.ndarray, "v 3"], faces: Int32[np.ndarray, "f 3"], camera: Camera, supersample: int

@@ -2,8 +2,8 @@
 
 Why: no GL, no context, no driver, and the same bytes on every machine. Screen positions are snapped to 1/256 of a
 sample and edges tested in integers, so neighbouring faces neither overlap nor leave gaps (top-left rule), and float64
-without fast-math does the rest. Inverse depth and face share one integer a sample, so that keeping the nearest is a
-maximum: rows of a face have no branch, and compilers make vectors of them.
+without fast-math does the rest. Inverse depth and face share one integer a sample (`samples`), so that keeping the
+nearest is a maximum: rows of a face have no branch, and compilers make vectors of them.
 Source: Pineda 1988 (edge functions); the top-left rule of Direct3D's rasterisation rules. Trade-off: one thread an
 image (many images in parallel keep every core busy), faces that cross the near plane are dropped, not clipped, and the
 whole box around a face is tested, which is dear only for faces far larger than a body's.
@@ -12,16 +12,17 @@ whole box around a face is tested, which is dear only for faces far larger than 
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Float64, Int32, Int64, UInt8
 from numba import njit
+
+from resight.rendering.samples import NOTHING, pack
 
 __all__ = ["DRAW", "HIDE_LOWER", "HIDE_UPPER", "SKIP", "SUBPIXEL", "project_vertices", "rasterise"]
 
 SUBPIXEL: Final = 256
 NEAR: Final = 0.05  # metres
 DRAW, SKIP, HIDE_UPPER, HIDE_LOWER = 0, 1, 2, 3
-_LANES: Final = 8  # rows of a face are drawn in multiples of this; the buffer is that much longer than the image
-_NOTHING: Final = 0xFFFFFFFF  # a sample that shows no face, at inverse depth 0
+_LANES: Final = 4  # rows of a face are drawn in multiples of this; the buffer is that much longer than the image
 _FAR_OUT = 1 << 20  # samples; keeps edge functions inside 64 bits
 
 
@@ -70,27 +71,6 @@ def _bias(dx: int, dy: int) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _pack(near: float, face: int) -> np.int64:
-    """One integer that is greater for the nearer face, and of equally near ones for the first.
-
-    Positive float32 numbers order like their bits; below them, faces count down from one less than `_NOTHING`.
-    """
-    return (np.int64(np.float32(near).view(np.int32)) << 32) | (_NOTHING - 1 - face)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _unpack(packed: np.ndarray, height: int, width: int) -> tuple[Int32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
-    """Face and inverse depth of each sample."""
-    seen, nearest = np.empty((height, width), np.int32), np.empty((height, width), np.float32)
-    flat_seen, flat_nearest = seen.ravel(), nearest.ravel()
-    for sample in range(height * width):
-        code = packed[sample]
-        flat_seen[sample] = np.int32(_NOTHING - 1 - (code & _NOTHING))
-        flat_nearest[sample] = np.int32(code >> 32).view(np.float32)
-    return seen, nearest
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _draw_row(
     packed: np.ndarray,
     start: int,
@@ -105,10 +85,13 @@ def _draw_row(
     wa, wb, wc = edges
     step_a, step_b, step_c = steps
     for column in range((wide + _LANES - 1) & -_LANES):
-        outside = (wa + column * step_a) | (wb + column * step_b) | (wc + column * step_c) | (wide - 1 - column)
-        code = _pack(base + column * slope, face)
+        outside = wa | wb | wc | (wide - 1 - column)
+        code = pack(base + column * slope, face)
         sample = np.uint64(start) + np.uint64(column)  # unsigned: no look out for negative indices
-        packed[sample] = max(packed[sample], code if outside >= 0 else 0)
+        packed[sample] = max(packed[sample], code if outside >= 0 else NOTHING)
+        wa += step_a  # summed, not multiplied: products of 64 bits are slow in vectors
+        wb += step_b
+        wc += step_c
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -130,7 +113,7 @@ def rasterise(
     cut: Float64[np.ndarray, "f"],
     height: int,
     width: int,
-) -> tuple[Int32[np.ndarray, "h w"], Float32[np.ndarray, "h w"], Int32[np.ndarray, "h 2"]]:
+) -> Int64[np.ndarray, "h w"]:
     """Find the nearest face at the centre of each sample; faces seen from behind are not drawn.
 
     Args:
@@ -144,16 +127,14 @@ def rasterise(
         width: samples.
 
     Returns:
-        Face number (-1 where there is none), inverse depth (0 where there is none), and for each row the columns
-        [first, end) outside which there is nothing. Of equally near faces the first wins.
+        The `samples`. Of equally near faces the first wins.
     """
-    packed = np.full(height * width + _LANES, _NOTHING, np.int64)
-    spans = np.zeros((height, 2), np.int32)
-    spans[:, 0] = width
+    packed = np.full(height * width + _LANES, NOTHING, np.int64)
     for face in range(faces.shape[0]):
         if mode[face] == SKIP:
             continue
-        a, b, c = faces[face, 0], faces[face, 2], faces[face, 1]  # y points down: swapped, so that inside is positive
+        # y points down: two corners swapped, so that inside is positive
+        a, b, c = np.uint64(faces[face, 0]), np.uint64(faces[face, 2]), np.uint64(faces[face, 1])
         ia, ib, ic = inverse[a], inverse[b], inverse[c]
         if ia == 0.0 or ib == 0.0 or ic == 0.0:
             continue
@@ -184,7 +165,6 @@ def rasterise(
         for row in range(top, bottom + 1):
             base = corner + (row - top) * near_y
             start = row * width + left
-            spans[row, 0], spans[row, 1] = min(spans[row, 0], left), max(spans[row, 1], right + 1)
             if mode[face] == DRAW:
                 steps = step_ax, step_bx, step_cx
                 _draw_row(packed, start, wide, face, (row_a, row_b, row_c), steps, base, near_x)
@@ -195,9 +175,8 @@ def rasterise(
                     if (wa | wb | wc) >= 0 and _shown(
                         mode[face], cut[face], *weights, float(along[a]), float(along[b]), float(along[c])
                     ):
-                        packed[start + column] = max(packed[start + column], _pack(base + column * near_x, face))
+                        packed[start + column] = max(packed[start + column], pack(base + column * near_x, face))
             row_a += step_ay
             row_b += step_by
             row_c += step_cy
-    seen, nearest = _unpack(packed, height, width)
-    return seen, nearest, spans
+    return packed[: height * width].reshape(height, width)

@@ -8,10 +8,11 @@ Source: Akeley 1993 (shade once, sample often). Trade-off: two limbs of the same
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 from numba import njit
 
 from resight.rendering.lanes import LANES, empty_points, put, shade_points, weights
+from resight.rendering.samples import NOTHING, face_of, nearness_of
 
 __all__ = ["ATTRIBUTES", "Film", "resolve", "vertex_table"]
 
@@ -20,6 +21,8 @@ ATTRIBUTES: Final = 12
 """Columns of the vertex table: screen x, y in 1/256 of a sample, inverse depth, normal (3), rest position (3), x and z
 of the rest normal, along. One table instead of many arrays: numba counts references to each array at each call."""
 
+
+_BLOCK: Final = 8
 
 _EMPTY: Final = np.int32(-2)
 """In place of a face: no sample of the pixel shows any."""
@@ -36,19 +39,6 @@ class Film(NamedTuple):
     normal: Float32[np.ndarray, "h w 3"]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _face_keys(faces: np.ndarray, face_part: np.ndarray, table: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    """2 * part + (1 below the cut) for each face; the negative of 2 * part for faces that the cut crosses."""
-    keys = np.empty(faces.shape[0], np.int64)
-    for face in range(keys.shape[0]):
-        part = np.int64(face_part[face])
-        below = 0
-        for corner in range(3):
-            below += 1 if table[faces[face, corner], 11] >= cut[part] else 0
-        keys[face] = 2 * part if below == 0 else 2 * part + 1 if below == 3 else -2 * part
-    return keys
-
-
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _key_at(table: np.ndarray, faces: np.ndarray, face: int, key: int, cut: np.ndarray, x: int, y: int) -> int:
     """The key of a face that the cut crosses, at sample (x, y)."""
@@ -60,7 +50,7 @@ def _key_at(table: np.ndarray, faces: np.ndarray, face: int, key: int, cut: np.n
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _group(
-    seen: np.ndarray,
+    samples: np.ndarray,
     row: int,
     column: int,
     supersample: int,
@@ -77,7 +67,7 @@ def _group(
     groups = 0
     for y in range(row * supersample, (row + 1) * supersample):
         for x in range(column * supersample, (column + 1) * supersample):
-            face = seen[y, x]
+            face = int(face_of(samples[y, x]))
             if face < 0:
                 continue
             key = int(face_keys[face])
@@ -113,11 +103,28 @@ def vertex_table(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _columns(spans: np.ndarray, row: int, supersample: int) -> tuple[int, int]:
-    """Pixels of a row that the body may touch: first column, end column."""
-    first, end = spans[row * supersample, 0], spans[row * supersample, 1]
-    for y in range(row * supersample + 1, (row + 1) * supersample):
-        first, end = min(first, spans[y, 0]), max(end, spans[y, 1])
+def _shows_any(samples: np.ndarray, start: int, end: int) -> bool:
+    """Whether any of these samples, of the flat image, shows a face."""
+    found = samples[np.uint64(start)]
+    for sample in range(np.uint64(start), np.uint64(end)):
+        found |= samples[sample]
+    return found != NOTHING
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _columns(samples: np.ndarray, row: int, supersample: int) -> tuple[int, int]:
+    """Pixels of a row between which there is any face, to `_BLOCK` pixels: first column, end column."""
+    width, block = samples.shape[1], _BLOCK * supersample
+    first, end = width, 0
+    flat = samples.ravel()
+    for y in range(row * supersample, (row + 1) * supersample):
+        left, right = 0, width
+        start = y * width
+        while left + block <= first and not _shows_any(flat, start + left, start + left + block):
+            left += block
+        while right - block >= max(end, left) and not _shows_any(flat, start + right - block, start + right):
+            right -= block
+        first, end = min(first, left), max(end, right)
     return first // supersample, (end + supersample - 1) // supersample
 
 
@@ -134,8 +141,8 @@ def _census(counts: np.ndarray, groups: int) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _survey(
-    seen: np.ndarray, nearest: np.ndarray, face_keys: np.ndarray, top: int, left: int, supersample: int
-) -> tuple[int | np.int32, bool, int, float]:
+    samples: np.ndarray, face_keys: np.ndarray, top: int, left: int, supersample: int
+) -> tuple[int | np.int32, bool, int, np.float32]:
     """Look over the samples of a pixel.
 
     Returns:
@@ -143,31 +150,32 @@ def _survey(
         negative where they have not all the same or the cut decides; and the nearest inverse depth.
     """
     y0, x0 = np.uint64(top), np.uint64(left)  # unsigned: no look out for negative indices
-    first = seen[y0, x0]
-    every, some, differ, near = first, first, first ^ first, nearest[y0, x0]
+    most = samples[y0, x0]
+    first = face_of(most)
+    every, some, differ = first, first, first ^ first
     for y in range(supersample):
         for x in range(supersample):
-            face = seen[y0 + np.uint64(y), x0 + np.uint64(x)]
+            code = samples[y0 + np.uint64(y), x0 + np.uint64(x)]
+            face = face_of(code)
             every, some, differ = every | face, some & face, differ | (face ^ first)  # negative where there is no face
-            near = max(near, nearest[y0 + np.uint64(y), x0 + np.uint64(x)])
+            most = max(most, code)
+    near = nearness_of(most)
     if every < 0:
         return first if some >= 0 else _EMPTY, False, -1, near
     key = face_keys[np.uint64(first)]
     other = key ^ key
     for y in range(supersample):
         for x in range(supersample):
-            other |= key ^ face_keys[np.uint64(seen[y0 + np.uint64(y), x0 + np.uint64(x)])]
+            other |= key ^ face_keys[np.uint64(face_of(samples[y0 + np.uint64(y), x0 + np.uint64(x)]))]
     return first, differ == 0, key if other == 0 else -1, near
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _fill(
-    seen: np.ndarray,
-    nearest: np.ndarray,
-    spans: np.ndarray,
+    samples: np.ndarray,
     table: np.ndarray,
     faces: np.ndarray,
-    face_part: np.ndarray,
+    face_keys: np.ndarray,
     looks: np.ndarray,
     cut: np.ndarray,
     lights: np.ndarray,
@@ -178,42 +186,41 @@ def _fill(
     """Do the work of `resolve`; inlined, so that each caller's constant `supersample` unrolls the loops."""
     rgb, normal, alpha, depth = film.rgb.ravel(), film.normal.ravel(), film.alpha.ravel(), film.depth.ravel()
     mask, part = film.mask.ravel(), film.part.ravel()
-    samples = supersample * supersample
-    face_keys = _face_keys(faces, face_part, table, cut)
-    keys, counts = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
-    first_x, first_y = np.zeros(samples, np.int64), np.zeros(samples, np.int64)
+    whole_pixel = supersample * supersample
+    keys, counts = np.zeros(whole_pixel, np.int64), np.zeros(whole_pixel, np.int64)
+    first_x, first_y = np.zeros(whole_pixel, np.int64), np.zeros(whole_pixel, np.int64)
     points, used = empty_points(), 0
     for row in range(film.alpha.shape[0]):
-        first_column, end_column = _columns(spans, row, supersample)
+        first_column, end_column = _columns(samples, row, supersample)
         for column in range(first_column, end_column):
             top, left = row * supersample, column * supersample
-            face, whole, key, near = _survey(seen, nearest, face_keys, top, left, supersample)
+            face, whole, key, near = _survey(samples, face_keys, top, left, supersample)
             if face == _EMPTY:
                 continue
-            if used + samples > LANES:
+            if used + whole_pixel > LANES:
                 shade_points(points, used, table, faces, looks, lights, rgb, normal)
                 used = 0
             pixel = np.uint64(row * film.alpha.shape[1] + column)
             size = 1.0 / (float(near) * focal)
             half = 128.0 * supersample if whole else 128.0  # one face fills it: shade at its centre
-            groups, covered = 1, samples
+            groups, covered = 1, whole_pixel
             if key >= 0:
                 put(points, used, face, key, pixel, 1.0, True, left * 256.0 + half, top * 256.0 + half, size)
             else:
                 groups = _group(
-                    seen, row, column, supersample, face_keys, table, faces, cut, keys, counts, first_x, first_y
+                    samples, row, column, supersample, face_keys, table, faces, cut, keys, counts, first_x, first_y
                 )
                 covered, most = _census(counts, groups)
                 key = keys[most]
                 half = half if groups == 1 else 128.0
                 for slot in range(groups):
-                    x, y, share = first_x[slot] * 256.0 + half, first_y[slot] * 256.0 + half, counts[slot] / samples
-                    face = int(seen[first_y[slot], first_x[slot]])
+                    x, y, share = first_x[slot] * 256.0 + half, first_y[slot] * 256.0 + half, counts[slot] / whole_pixel
+                    face = int(face_of(samples[first_y[slot], first_x[slot]]))
                     put(points, used + slot, face, keys[slot], pixel, share, slot == most, x, y, size)
             used += groups
-            alpha[pixel] = covered / samples
+            alpha[pixel] = covered / whole_pixel
             depth[pixel] = 1.0 / near
-            if 2 * covered >= samples:
+            if 2 * covered >= whole_pixel:
                 mask[pixel] = 255
                 part[pixel] = key // 2
     shade_points(points, used, table, faces, looks, lights, rgb, normal)
@@ -221,12 +228,10 @@ def _fill(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def resolve(
-    seen: Int32[np.ndarray, "sh sw"],
-    nearest: Float32[np.ndarray, "sh sw"],
-    spans: Int32[np.ndarray, "sh 2"],
+    samples: Int64[np.ndarray, "sh sw"],
     table: Float64[np.ndarray, "v 12"],
     faces: Int32[np.ndarray, "f 3"],
-    face_part: UInt8[np.ndarray, "f"],
+    face_keys: Int64[np.ndarray, "f"],
     looks: Float64[np.ndarray, "36 18"],
     cut: Float64[np.ndarray, "18"],
     lights: Float64[np.ndarray, "6 3"],
@@ -237,12 +242,11 @@ def resolve(
     """Fill `film` from the samples.
 
     Args:
-        seen: face number of each sample, -1 for none.
-        nearest: inverse depth of each sample.
-        spans: of each row of samples, the columns [first, end) outside which there is nothing.
+        samples: of the image (`samples`).
         table: attributes of the vertices, see `ATTRIBUTES`.
         faces: corners.
-        face_part: part ids.
+        face_keys: of each face its row of `looks`; the negative of the even one where the cut decides
+            (`garments.face_keys`).
         looks: material of part p above (row 2p) and below (2p + 1) its cut, then cosine and sine of its angle.
         cut: of each part.
         lights: rows: direction, colour, sky, ground, half vector, (wrap, 0, 0).
@@ -251,8 +255,8 @@ def resolve(
         film: written.
     """
     if supersample == 1:
-        _fill(seen, nearest, spans, table, faces, face_part, looks, cut, lights, 1, focal, film)
+        _fill(samples, table, faces, face_keys, looks, cut, lights, 1, focal, film)
     elif supersample == 2:
-        _fill(seen, nearest, spans, table, faces, face_part, looks, cut, lights, 2, focal, film)
+        _fill(samples, table, faces, face_keys, looks, cut, lights, 2, focal, film)
     else:
-        _fill(seen, nearest, spans, table, faces, face_part, looks, cut, lights, supersample, focal, film)
+        _fill(samples, table, faces, face_keys, looks, cut, lights, supersample, focal, film)

@@ -10,15 +10,17 @@ Trade-off: one directional light with a sky and ground ambient term, and no shad
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
+from numba import njit
 
 from resight.rendering.appearance import Appearance
 from resight.rendering.body import Body, welded_faces
 from resight.rendering.camera import Camera
-from resight.rendering.garments import face_modes, inflate, normals, standoffs
+from resight.rendering.garments import close_seams, face_keys, face_modes, inflate, normals, standoffs
 from resight.rendering.rasteriser import project_vertices, rasterise
 from resight.rendering.resolve import Film, resolve, vertex_table
 
@@ -90,8 +92,8 @@ def render(
         raise ValueError(f"supersample is {supersample}, expected 1 to 4")
     cloth = posed_cloth(vertices, body, appearance, camera, supersample)
     size = camera.height * supersample, camera.width * supersample
-    seen, nearest, spans = rasterise(cloth.screen, cloth.inverse, body.f, cloth.mode, cloth.along, cloth.cut, *size)
-    return shade(cloth, seen, nearest, spans, rest, body, appearance, camera, lights, supersample)
+    samples = rasterise(cloth.screen, cloth.inverse, body.f, cloth.mode, cloth.along, cloth.cut, *size)
+    return shade(cloth, samples, rest, body, appearance, camera, lights, supersample)
 
 
 class PosedCloth(NamedTuple):
@@ -104,6 +106,7 @@ class PosedCloth(NamedTuple):
         along: (v,) position along the limb.
         mode: (f,) how each face is drawn (`rasteriser.DRAW` and so on).
         cut: (f,) where each face's part is cut.
+        keys: (f,) row of the looks that each face shows (`garments.face_keys`).
     """
 
     posed: Float64[np.ndarray, "v 3"]
@@ -112,6 +115,7 @@ class PosedCloth(NamedTuple):
     along: Float64[np.ndarray, "v"]
     mode: UInt8[np.ndarray, "f"]
     cut: Float64[np.ndarray, "f"]
+    keys: Int64[np.ndarray, "f"]
 
 
 def posed_cloth(
@@ -119,19 +123,34 @@ def posed_cloth(
 ) -> PosedCloth:
     """Put the clothes on a posed body and project it."""
     cloth = _cloth(body, appearance)
-    posed = inflate(np.asarray(vertices, np.float64), welded_faces(body), cloth.standoff)
-    posed[body.seams[:, 0]] = posed[body.seams[:, 1]]
     position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
     intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
+    posed, screen, inverse = _put_on(
+        np.asarray(vertices, np.float64), welded_faces(body), body.seams, cloth.standoff, position, rotation, intrinsics
+    )
+    return PosedCloth(posed, screen, inverse, cloth.along, cloth.mode, cloth.cut, cloth.keys)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_on(
+    vertices: np.ndarray,
+    welded: np.ndarray,
+    seams: np.ndarray,
+    standoff: np.ndarray,
+    position: np.ndarray,
+    rotation: np.ndarray,
+    intrinsics: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices with their clothes, on the screen, and their inverse depth: kernels in one, for calls are dear."""
+    posed = inflate(vertices, welded, standoff)
+    close_seams(posed, seams)
     screen, inverse = project_vertices(posed, position, rotation, intrinsics)
-    return PosedCloth(posed, screen, inverse, cloth.along, cloth.mode, cloth.cut)
+    return posed, screen, inverse
 
 
 def shade(
     cloth: PosedCloth,
-    seen: Int32[np.ndarray, "sh sw"],
-    nearest: Float32[np.ndarray, "sh sw"],
-    spans: Int32[np.ndarray, "sh 2"],
+    samples: Int64[np.ndarray, "sh sw"],
     rest: Float32[np.ndarray, "v 3"],
     body: Body,
     appearance: Appearance,
@@ -143,9 +162,7 @@ def shade(
 
     Args:
         cloth: the dressed body.
-        seen: face of each sample, -1 for none.
-        nearest: inverse depth of each sample, 1/m; 0 for none.
-        spans: of each row of samples, the columns outside which there is nothing.
+        samples: which face each sample shows, and how near (`samples`).
         rest: see `render`, as all that follows.
         body: faces and parts.
         appearance: what each part wears.
@@ -153,27 +170,60 @@ def shade(
         lights: of the scene.
         supersample: samples a pixel and axis.
     """
-    worn, faces = _worn(appearance), body.f
-    shaped, facing = np.asarray(rest, np.float64), _template_normals(body)
-    table = vertex_table(cloth.screen, cloth.inverse, _normals(body, cloth.posed), shaped, facing, cloth.along)
-    frame = _empty(camera.height, camera.width)
-    film = Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal)
-    light = _light_table(lights, np.ascontiguousarray(camera.rotation, np.float64))
-    across = camera.focal[1]
-    resolve(seen, nearest, spans, table, faces, body.face_part, worn.looks, worn.cut, light, supersample, across, film)
+    worn, frame = _worn(appearance), _empty(camera.height, camera.width)
+    _fill(
+        samples,
+        cloth,
+        rest,
+        _facing(body),
+        body.f,
+        welded_faces(body),
+        body.seams,
+        worn.looks,
+        worn.cut,
+        _light_table(lights),
+        np.ascontiguousarray(camera.rotation, np.float64),
+        supersample,
+        camera.focal[1],
+        Film(frame.rgb, frame.alpha, frame.mask, frame.part, frame.depth, frame.normal),
+    )
     return frame
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill(
+    samples: np.ndarray,
+    cloth: PosedCloth,
+    rest: np.ndarray,
+    facing: np.ndarray,
+    faces: np.ndarray,
+    welded: np.ndarray,
+    seams: np.ndarray,
+    looks: np.ndarray,
+    cut: np.ndarray,
+    lights: np.ndarray,
+    rotation: np.ndarray,
+    supersample: int,
+    focal: float,
+    film: Film,
+) -> None:
+    """Normals, the table of the vertices, and all pixels."""
+    upright = _normals(cloth.posed, welded, seams)
+    table = vertex_table(cloth.screen, cloth.inverse, upright, rest, facing, cloth.along)
+    resolve(samples, table, faces, cloth.keys, looks, cut, _with_gloss(lights, rotation), supersample, focal, film)
+
+
 @lru_cache(maxsize=32)
-def _template_normals(body: Body) -> np.ndarray:
+def _facing(body: Body) -> np.ndarray:
     """Which way the cloth of each vertex faces: it decides along which axis a pattern is painted."""
-    return _normals(body, body.v_template.astype(np.float64))
+    return _normals(body.v_template.astype(np.float64), welded_faces(body), body.seams)
 
 
-def _normals(body: Body, vertices: np.ndarray) -> np.ndarray:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _normals(vertices: np.ndarray, welded: np.ndarray, seams: np.ndarray) -> np.ndarray:
     """Normals of vertices; both copies on a seam have the whole skin's."""
-    out = normals(vertices, welded_faces(body))
-    out[body.seams[:, 0]] = out[body.seams[:, 1]]
+    out = normals(vertices, welded)
+    close_seams(out, seams)
     return out
 
 
@@ -197,12 +247,13 @@ def _worn(appearance: Appearance) -> _Worn:
 
 
 class _Cloth(NamedTuple):
-    """What clothes make of a body in any pose: `along` and standoff of vertices, mode and cut of faces."""
+    """What clothes make of a body in any pose: `along` and standoff of vertices, mode, cut and key of faces."""
 
     along: np.ndarray
     standoff: np.ndarray
     mode: np.ndarray
     cut: np.ndarray
+    keys: np.ndarray
 
 
 @lru_cache(maxsize=16)
@@ -211,16 +262,30 @@ def _cloth(body: Body, appearance: Appearance) -> _Cloth:
     standoff = standoffs(body.f, body.face_part, along, worn.cut, worn.inflation, worn.flare)
     np.maximum.at(standoff, body.seams[:, 1], standoff[body.seams[:, 0]])
     mode = face_modes(body.f, body.face_part, along, worn.looks, worn.cut)
-    return _Cloth(along, standoff, mode, worn.cut[body.face_part])
+    keys = face_keys(body.f, body.face_part, along, worn.cut)
+    return _Cloth(along, standoff, mode, worn.cut[body.face_part], keys)
 
 
-def _light_table(lights: Lights, rotation: np.ndarray) -> np.ndarray:
+@lru_cache(maxsize=64)
+def _light_table(lights: Lights) -> np.ndarray:
+    """Rows: direction, colour, sky, ground, (wrap, 0, 0)."""
+    x, y, z = lights.direction
+    length = sqrt(x * x + y * y + z * z)
+    direction = x / length, y / length, z / length
+    return np.array([direction, lights.colour, lights.sky, lights.ground, (lights.wrap, 0.0, 0.0)], np.float64)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _with_gloss(lights: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Rows: direction, colour, sky, ground, half vector of the gloss, (wrap, 0, 0)."""
-    direction = np.array(lights.direction, np.float64)
-    direction /= np.sqrt(direction @ direction)
-    half = direction - rotation[2]
-    half /= max(np.sqrt(half @ half), 1e-9)
-    return np.array([direction, lights.colour, lights.sky, lights.ground, half, (lights.wrap, 0.0, 0.0)])
+    rows = np.empty((6, 3))
+    rows[:4], rows[5] = lights[:4], lights[4]
+    x, y, z = (
+        lights[0, 0] - rotation[2, 0], lights[0, 1] - rotation[2, 1], lights[0, 2] - rotation[2, 2]
+    )  # fmt: skip
+    length = max(sqrt(x * x + y * y + z * z), 1e-9)
+    rows[4, 0], rows[4, 1], rows[4, 2] = x / length, y / length, z / length
+    return rows
 
 
 def _empty(height: int, width: int) -> Frame:

@@ -12,7 +12,7 @@ from resight.rendering.appearance import bare, dress
 from resight.rendering.body import Body
 from resight.rendering.camera import Camera, look_at
 from resight.rendering.capsule import capsule_body
-from resight.rendering.labels import HIDDEN, OUTSIDE, SEEN, keypoint_places, keypoints
+from resight.rendering.labels import HIDDEN, OUTSIDE, SEEN, keypoints
 from resight.rendering.parts import JOINT_ID, KEYPOINT_SOURCES, PART_ID
 from resight.rendering.poses import standing, walking
 from resight.rendering.shading import Frame, Lights, render
@@ -118,4 +118,11 @@ def test_a_hand_before_the_belly_hides_no_hip_of_its_own_side_only_by_depth(body
 
 def test_a_body_without_named_vertices_is_refused(body: Body) -> None:
     with pytest.raises(ValueError, match="vertex_ids"):
-        keypoint_places(np.zeros((24, 3), np.float32), body.v_template, replace(body, vertex_ids={}))
+        keypoints(
+            _view(0.0),
+            np.zeros((24, 3), np.float32),
+            body.v_template,
+            replace(body, vertex_ids={}),
+            depth=np.ones((4, 2), np.float32),
+            part=np.zeros((4, 2), np.uint8),
+        )

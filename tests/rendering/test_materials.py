@@ -94,10 +94,11 @@ def test_noise_is_smooth_and_repeats_nowhere_near() -> None:
 
 
 def test_mottle_varies_about_one_and_not_at_all_without_an_amount() -> None:
-    factors = np.array([mottle(0.3, u, 0.2, 4) for u in np.linspace(0, 1, 80)])
+    noise = [value_noise(24 * u, 2.6, 105) for u in np.linspace(0, 1, 80)]
+    factors = np.array([mottle(0.3, value) for value in noise])
     assert np.ptp(factors) > 0.1
     assert factors.mean() == pytest.approx(1.0, abs=0.16)
-    assert {mottle(0.0, u, 0.2, 4) for u in np.linspace(0, 1, 80).tolist()} == {1.0}
+    assert {mottle(0.0, value) for value in noise} == {1.0}
 
 
 def test_every_kind_can_be_painted() -> None:
