@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from resight.rendering.parts import JOINT_ID
 from resight.rendering.poses import Gait, standing, walking
-from resight.rendering.stance import matrices, rotation_vectors
+from resight.rendering.rotations import matrices, rotation_vectors
 
 __all__ = ["carrying", "reaching", "sitting"]
 

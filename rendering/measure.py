@@ -162,17 +162,39 @@ def _slice(
     vertices: np.ndarray, edges: tuple[np.ndarray, np.ndarray], point: np.ndarray, axis: np.ndarray
 ) -> np.ndarray:
     """Cut edges with a plane: the (n, 3) points where they cross it, turned so that y is the plane's normal."""
-    axis = axis / np.sqrt(axis @ axis)
-    side = np.cross(axis, [0.0, 0.0, 1.0])
-    side /= np.sqrt(side @ side)
-    used, pairs = edges
-    turned = (vertices[used] - point) @ np.stack([side, axis, np.cross(side, axis)], axis=1)
-    below = turned[:, 1] < 0
-    crossing = pairs[below[pairs[:, 0]] != below[pairs[:, 1]]]
-    if not len(crossing):
+    points = _crossings(vertices, *edges, point, axis)
+    if not len(points):
         raise ValueError("the plane misses the body; are its parts and joints right?")
-    a, b = turned[crossing[:, 0]], turned[crossing[:, 1]]
-    return a + (b - a) * (a[:, 1] / (a[:, 1] - b[:, 1]))[:, None]
+    return points
+
+
+@njit(cache=True, nogil=True)
+def _crossings(
+    vertices: np.ndarray, used: np.ndarray, pairs: np.ndarray, point: np.ndarray, axis: np.ndarray
+) -> np.ndarray:
+    x, y, z = axis
+    length = np.sqrt(x * x + y * y + z * z)
+    x, y, z = x / length, y / length, z / length
+    length = np.sqrt(x * x + y * y)
+    across, along = y / length, -x / length  # of the side, which is level in z
+    turned = np.empty((used.size, 3))
+    for n in range(used.size):
+        px, py, pz = (
+            vertices[used[n], 0] - point[0], vertices[used[n], 1] - point[1], vertices[used[n], 2] - point[2]
+        )  # fmt: skip
+        turned[n, 0] = px * across + py * along
+        turned[n, 1] = px * x + py * y + pz * z
+        turned[n, 2] = px * along * z - py * across * z + pz * (across * y - along * x)
+    found, size = np.empty((len(pairs), 3)), 0
+    for n in range(len(pairs)):
+        a, b = pairs[n, 0], pairs[n, 1]
+        above, below = turned[a, 1], turned[b, 1]
+        if (above < 0) != (below < 0):
+            share = above / (above - below)
+            for k in range(3):
+                found[size, k] = turned[a, k] + (turned[b, k] - turned[a, k]) * share
+            size += 1
+    return found[:size]
 
 
 def _girth(points: np.ndarray) -> float:

@@ -115,6 +115,7 @@ class Outfit:
     bag: Bag | None = None
 
 
+@lru_cache(maxsize=16384)
 def twin(seed: int, pid: int) -> int | None:
     """Return the identity whose single outfit `pid` imitates, or None: the first of its circle, who imitates nobody."""
     if pid % CIRCLE == 0 or stream(seed, "imitator", pid).random() >= IMITATORS:

@@ -7,12 +7,13 @@ Trade-off: the gait is periodic and symmetric; an identity differs by `Gait`, no
 """
 
 from dataclasses import dataclass
-from math import cos, exp, pi, sin, sqrt
+from math import cos, exp, pi, sin
 
 import numpy as np
 from jaxtyping import Float32
 
 from resight.rendering.parts import JOINT_ID
+from resight.rendering.rotations import euler, product, rotation_vectors
 
 __all__ = ["Gait", "standing", "walking"]
 
@@ -62,15 +63,15 @@ def walking(phase: float, gait: Gait | None = None, *, heading: float = 0.0) -> 
     turn = 2 * pi * phase
     twist = 0.09 * gait.sway * reach * cos(turn)
     list_ = 0.06 * gait.sway * sin(turn)
-    _turn(pose, "pelvis", _matrix(0, heading, 0) @ _matrix(gait.lean * 0.3, -twist, list_))
-    _turn(pose, "spine1", _matrix(gait.lean * 0.4, 0.7 * twist, -0.6 * list_))
-    _turn(pose, "spine2", _matrix(gait.lean * 0.3, 0.7 * twist, -0.4 * list_))
-    _turn(pose, "spine3", _matrix(0.0, 0.6 * twist, 0.0))
-    _turn(pose, "neck", _matrix(gait.head - gait.lean * 0.5, -0.5 * twist, 0.0))
+    _turn(pose, "pelvis", product(euler(0.0, heading, 0.0), euler(gait.lean * 0.3, -twist, list_)))
+    _turn(pose, "spine1", euler(gait.lean * 0.4, 0.7 * twist, -0.6 * list_))
+    _turn(pose, "spine2", euler(gait.lean * 0.3, 0.7 * twist, -0.4 * list_))
+    _turn(pose, "spine3", euler(0.0, 0.6 * twist, 0.0))
+    _turn(pose, "neck", euler(gait.head - gait.lean * 0.5, -0.5 * twist, 0.0))
     for side, sign, start in (("left", 1.0, phase), ("right", -1.0, phase + 0.5)):
         _leg(pose, side, sign, start % 1.0, reach, gait, list_)
         _arm(pose, side, sign, start + 0.5, reach, gait)
-    return _axis_angles(pose)
+    return rotation_vectors(pose)
 
 
 def standing(gait: Gait | None = None, *, heading: float = 0.0, shift: float = 0.0) -> Float32[np.ndarray, "24 3"]:
@@ -84,24 +85,24 @@ def standing(gait: Gait | None = None, *, heading: float = 0.0, shift: float = 0
     gait = gait or Gait()
     pose = _upright(gait, heading=heading)
     roll = 0.07 * shift
-    _turn(pose, "pelvis", _matrix(0, heading, 0) @ _matrix(gait.lean * 0.3, 0.0, roll))
-    _turn(pose, "spine1", _matrix(gait.lean * 0.7, 0.0, -roll))
+    _turn(pose, "pelvis", product(euler(0.0, heading, 0.0), euler(gait.lean * 0.3, 0.0, roll)))
+    _turn(pose, "spine1", euler(gait.lean * 0.7, 0.0, -roll))
     for side, sign in (("left", 1.0), ("right", -1.0)):
         slack = max(0.0, -sign * shift)
-        _turn(pose, f"{side}_hip", _matrix(-0.25 * slack, sign * gait.turnout, -roll))
-        _turn(pose, f"{side}_knee", _matrix(0.45 * slack, 0.0, 0.0))
-        _turn(pose, f"{side}_ankle", _matrix(-0.20 * slack, 0.0, 0.0))
-    return _axis_angles(pose)
+        _turn(pose, f"{side}_hip", euler(-0.25 * slack, sign * gait.turnout, -roll))
+        _turn(pose, f"{side}_knee", euler(0.45 * slack, 0.0, 0.0))
+        _turn(pose, f"{side}_ankle", euler(-0.20 * slack, 0.0, 0.0))
+    return rotation_vectors(pose)
 
 
 def _upright(gait: Gait, *, heading: float) -> np.ndarray:
     """Stand with the arms down: (24, 3, 3) rotations."""
     pose = np.tile(np.eye(3), (24, 1, 1))
-    _turn(pose, "pelvis", _matrix(0, heading, 0))
-    _turn(pose, "neck", _matrix(gait.head - gait.lean * 0.5, 0.0, 0.0))
+    _turn(pose, "pelvis", euler(0.0, heading, 0.0))
+    _turn(pose, "neck", euler(gait.head - gait.lean * 0.5, 0.0, 0.0))
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        _turn(pose, f"{side}_shoulder", _matrix(0.06, 0.0, sign * (gait.arm_gap - _REST_ARM)))
-        _turn(pose, f"{side}_elbow", _matrix(-gait.elbow, 0.0, 0.0))
+        _turn(pose, f"{side}_shoulder", euler(0.06, 0.0, sign * (gait.arm_gap - _REST_ARM)))
+        _turn(pose, f"{side}_elbow", euler(-gait.elbow, 0.0, 0.0))
     return pose
 
 
@@ -110,18 +111,18 @@ def _leg(pose: np.ndarray, side: str, sign: float, phase: float, reach: float, g
     knee = 0.06 + 0.24 * reach * _bump(phase, 0.13, 0.08) + 1.02 * reach**0.5 * _bump(phase, 0.72, 0.105)
     ankle = 0.16 * _bump(phase, 0.42, 0.12) - 0.34 * reach * _bump(phase, 0.63, 0.07) - 0.06 * _bump(phase, 0.06, 0.05)
     toe = 0.42 * reach * _bump(phase, 0.58, 0.06)
-    _turn(pose, f"{side}_hip", _matrix(-hip, sign * gait.turnout, -list_ - sign * 0.02))
-    _turn(pose, f"{side}_knee", _matrix(knee, 0.0, 0.0))
-    _turn(pose, f"{side}_ankle", _matrix(-ankle, 0.0, 0.0))
-    _turn(pose, f"{side}_foot", _matrix(-toe, 0.0, 0.0))
+    _turn(pose, f"{side}_hip", euler(-hip, sign * gait.turnout, -list_ - sign * 0.02))
+    _turn(pose, f"{side}_knee", euler(knee, 0.0, 0.0))
+    _turn(pose, f"{side}_ankle", euler(-ankle, 0.0, 0.0))
+    _turn(pose, f"{side}_foot", euler(-toe, 0.0, 0.0))
 
 
 def _arm(pose: np.ndarray, side: str, sign: float, phase: float, reach: float, gait: Gait) -> None:
     swing = gait.arm_swing * reach * (0.05 + 0.31 * cos(2 * pi * phase))
     bend = gait.elbow + gait.arm_swing * reach * 0.16 * (1 + cos(2 * pi * (phase - 0.06)))
-    hang = _matrix(0.0, 0.0, sign * (gait.arm_gap - _REST_ARM))
-    _turn(pose, f"{side}_shoulder", _matrix(-swing, sign * 0.10, 0.0) @ hang)
-    _turn(pose, f"{side}_elbow", _matrix(-bend, 0.0, -sign * 0.05))
+    hang = euler(0.0, 0.0, sign * (gait.arm_gap - _REST_ARM))
+    _turn(pose, f"{side}_shoulder", product(euler(-swing, sign * 0.10, 0.0), hang))
+    _turn(pose, f"{side}_elbow", euler(-bend, 0.0, -sign * 0.05))
 
 
 def _bump(phase: float, centre: float, width: float) -> float:
@@ -130,35 +131,5 @@ def _bump(phase: float, centre: float, width: float) -> float:
     return exp(-((min(distance, 1.0 - distance) / width) ** 2))
 
 
-def _matrix(x: float, y: float, z: float) -> np.ndarray:
-    """Turn about z, then x, then y, radians."""
-    cx, sx, cy, sy, cz, sz = cos(x), sin(x), cos(y), sin(y), cos(z), sin(z)
-    about_x = np.array([[1.0, 0.0, 0.0], [0.0, cx, -sx], [0.0, sx, cx]])
-    if y == z == 0:  # half of all, and what it would be multiplied with changes nothing
-        return about_x
-    about_y = np.array([[cy, 0.0, sy], [0.0, 1.0, 0.0], [-sy, 0.0, cy]])
-    about_z = np.array([[cz, -sz, 0.0], [sz, cz, 0.0], [0.0, 0.0, 1.0]])
-    return about_y @ about_x @ about_z
-
-
 def _turn(pose: np.ndarray, joint: str, rotation: np.ndarray) -> None:
     pose[JOINT_ID[joint]] = rotation
-
-
-def _axis_angles(rotations: np.ndarray) -> Float32[np.ndarray, "24 3"]:
-    """Logarithm of rotations short of a half turn... and of half turns, by way of quaternions."""
-    out = np.zeros((len(rotations), 3))
-    for joint, r in enumerate(rotations):
-        (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = r.tolist()
-        w = sqrt(max(0.0, 1 + (xx + yy + zz))) / 2
-        vector = np.array([zy - yz, xz - zx, yx - xy])
-        if w > 1e-6:
-            vector = vector / (4 * w)
-        else:
-            axis = np.sqrt(np.maximum(0.0, (np.diag(r) + 1) / 2))
-            largest = int(axis.argmax())
-            vector = axis * np.where(np.arange(3) == largest, 1.0, np.sign(r[largest] + r[:, largest]))
-        length = sqrt(vector @ vector)
-        if length > 1e-12:
-            out[joint] = vector / length * 2 * np.arctan2(length, w)
-    return out.astype(np.float32)

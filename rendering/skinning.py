@@ -7,16 +7,22 @@ takes longer than all else that a rendering process begins with.
 """
 
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 from numba import njit
 
 from resight.rendering.body import Body
 from resight.rendering.parts import PARENTS
+from resight.rendering.rotations import rodrigues
 from resight.rendering.stance import in_stance
 
 __all__ = ["rest_vertices", "skin_one"]
+
+_PARENTS: Final = np.array(PARENTS)
+_GRID: Final = 2.0**20
+"""Steps of a metre that results are rounded to."""
 
 
 def rest_vertices(body: Body, betas: Float[np.ndarray, "10"]) -> Float32[np.ndarray, "v 3"]:
@@ -38,16 +44,20 @@ def skin_one(
 ) -> tuple[Float32[np.ndarray, "v 3"], Float32[np.ndarray, "24 3"]]:
     """Pose one body; agrees with `batched_skinning.skin` to a few micrometres, and is the same on every machine."""
     sparse = _sparse(body)
-    shaped = _shape(body.v_template, body.shapedirs, np.asarray(betas, np.float64))
-    rest = _regress(sparse.rows, sparse.columns, sparse.values, shaped)
-    turns = _rodrigues(np.asarray(pose, np.float64))
+    shaped, rest = _shaped(body, np.asarray(betas, np.float64).tobytes())
+    turns = rodrigues(np.asarray(pose, np.float64))
     if sparse.corrected:
+        shaped = shaped.copy()
         _correct(shaped.reshape(-1), sparse.correctives, (turns[1:] - np.eye(3)).ravel())
-    vertices, joints = _pose(
-        shaped, rest, turns, np.array(PARENTS), sparse.owners, sparse.shares, np.asarray(translation, np.float64)
-    )
-    grid = 2.0**20
-    return (np.round(vertices * grid) / grid).astype(np.float32), (np.round(joints * grid) / grid).astype(np.float32)
+    return _pose(shaped, rest, turns, _PARENTS, sparse.owners, sparse.shares, np.asarray(translation, np.float64))
+
+
+@lru_cache(maxsize=64)
+def _shaped(body: Body, betas: bytes) -> tuple[Float64[np.ndarray, "v 3"], Float64[np.ndarray, "24 3"]]:
+    """Shape the body, and find its joints before it is posed; one person is posed many times."""
+    sparse = _sparse(body)
+    shaped = _shape(body.v_template, body.shapedirs, np.frombuffer(betas, np.float64))
+    return shaped, _regress(sparse.rows, sparse.columns, sparse.values, shaped)
 
 
 def _mean_pelvis(body: Body) -> np.ndarray:
@@ -102,22 +112,6 @@ def _regress(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shaped: 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _rodrigues(pose: np.ndarray) -> np.ndarray:
-    turns = np.zeros((24, 3, 3))
-    for joint in range(24):
-        x, y, z = pose[joint]
-        angle = np.sqrt(x * x + y * y + z * z)
-        cosine, sine = np.cos(angle), np.sin(angle)
-        if angle > 0.0:
-            x, y, z = x / angle, y / angle, z / angle
-        rest = 1.0 - cosine
-        turns[joint, 0] = (cosine + x * x * rest, x * y * rest - z * sine, x * z * rest + y * sine)
-        turns[joint, 1] = (y * x * rest + z * sine, cosine + y * y * rest, y * z * rest - x * sine)
-        turns[joint, 2] = (z * x * rest - y * sine, z * y * rest + x * sine, cosine + z * z * rest)
-    return turns
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _pose(
     shaped: np.ndarray,
     rest: np.ndarray,
@@ -126,7 +120,8 @@ def _pose(
     owners: np.ndarray,
     shares: np.ndarray,
     translation: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Float32[np.ndarray, "v 3"], Float32[np.ndarray, "24 3"]]:
+    """Vertices and joints, rounded."""
     world, places = turns.copy(), rest.copy()
     for joint in range(1, 24):
         parent = parents[joint]
@@ -140,17 +135,26 @@ def _pose(
                 for k in range(3):
                     total += world[parent, row, k] * turns[joint, k, column]
                 world[joint, row, column] = total
-    vertices = np.empty_like(shaped)
+    vertices = np.empty(shaped.shape, np.float32)
     for vertex in range(shaped.shape[0]):
+        x, y, z = translation[0], translation[1], translation[2]
+        for slot in range(owners.shape[1]):
+            share = shares[vertex, slot]
+            if share > 0.0:
+                joint = np.uint64(owners[vertex, slot])  # unsigned: no look out for negative indices
+                dx, dy, dz = (
+                    shaped[vertex, 0] - rest[joint, 0], shaped[vertex, 1] - rest[joint, 1],
+                    shaped[vertex, 2] - rest[joint, 2],
+                )  # fmt: skip
+                turn = world[joint]
+                x += share * (places[joint, 0] + turn[0, 0] * dx + turn[0, 1] * dy + turn[0, 2] * dz)
+                y += share * (places[joint, 1] + turn[1, 0] * dx + turn[1, 1] * dy + turn[1, 2] * dz)
+                z += share * (places[joint, 2] + turn[2, 0] * dx + turn[2, 1] * dy + turn[2, 2] * dz)
+        vertices[vertex, 0] = np.rint(x * _GRID) / _GRID
+        vertices[vertex, 1] = np.rint(y * _GRID) / _GRID
+        vertices[vertex, 2] = np.rint(z * _GRID) / _GRID
+    joints = np.empty((24, 3), np.float32)
+    for joint in range(24):
         for row in range(3):
-            total = translation[row]
-            for slot in range(owners.shape[1]):
-                share = shares[vertex, slot]
-                if share > 0.0:
-                    joint = owners[vertex, slot]
-                    moved = places[joint, row]
-                    for k in range(3):
-                        moved += world[joint, row, k] * (shaped[vertex, k] - rest[joint, k])
-                    total += share * moved
-            vertices[vertex, row] = total
-    return vertices, places + translation
+            joints[joint, row] = np.rint((places[joint, row] + translation[row]) * _GRID) / _GRID
+    return vertices, joints

@@ -16,8 +16,9 @@ from jaxtyping import Float, Float32
 
 from resight.rendering.body import Body
 from resight.rendering.parts import JOINT_ID, PARENTS
+from resight.rendering.rotations import changed, matrices, rotation_vectors
 
-__all__ = ["STANCE", "fitted", "from_t_pose", "in_stance", "matrices", "rotation_vectors"]
+__all__ = ["STANCE", "fitted", "from_t_pose", "in_stance"]
 
 _ARM: Final = ((0.34200, -0.93970, 0.0), (0.30503, -0.94808, 0.09001))
 _LEG: Final = ((0.04046, -0.99886, 0.02529), (0.02994, -0.99790, -0.05738))
@@ -112,42 +113,9 @@ def from_t_pose(pose: Float32[np.ndarray, "24 3"]) -> Float32[np.ndarray, "24 3"
 
 
 def _changed(pose: Float32[np.ndarray, "24 3"], turns: np.ndarray) -> Float32[np.ndarray, "24 3"]:
-    local = matrices(pose)
-    out = np.empty_like(local)
-    for joint, parent in enumerate(PARENTS):
-        before = np.eye(3) if parent < 0 else turns[parent].T
-        out[joint] = before @ local[joint] @ turns[joint]
-    return rotation_vectors(out)
+    return rotation_vectors(changed(matrices(pose), turns, np.array(PARENTS)))
 
 
 def in_stance(body: Body) -> Float32[np.ndarray, "24 3"]:
     """Return the pose that puts a body into the stance; zeros for one that rests in it."""
     return fitted(body, np.zeros((24, 3), np.float32))
-
-
-def matrices(vectors: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
-    """Rodrigues' formula in float64."""
-    vectors = np.asarray(vectors, np.float64)
-    angle = np.sqrt(np.sum(vectors**2, axis=-1))[..., None, None]
-    x, y, z = np.moveaxis(vectors / np.maximum(angle[..., 0], 1e-12), -1, 0)
-    zero = np.zeros_like(x)
-    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
-    return np.eye(3) + np.sin(angle) * skew + (1 - np.cos(angle)) * (skew @ skew)
-
-
-def rotation_vectors(rotations: Float[np.ndarray, "n 3 3"]) -> Float32[np.ndarray, "n 3"]:
-    """Logarithm of rotations, by way of quaternions; half turns included."""
-    w = np.sqrt(np.maximum(0.0, 1 + np.trace(rotations, axis1=1, axis2=2))) / 2
-    skew = rotations - np.swapaxes(rotations, 1, 2)
-    vector = np.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=1) / np.maximum(4 * w, 4e-6)[:, None]
-    for number in np.flatnonzero(w <= 1e-6):
-        vector[number] = _half_turn(rotations[number])
-    length = np.sqrt(np.sum(vector**2, axis=1, keepdims=True))
-    angle = 2 * np.arctan2(length, w[:, None])
-    return np.where(length > 1e-12, vector / np.maximum(length, 1e-12) * angle, 0.0).astype(np.float32)
-
-
-def _half_turn(r: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
-    axis = np.sqrt(np.maximum(0.0, (np.diag(r) + 1) / 2))
-    largest = int(axis.argmax())
-    return axis * np.where(np.arange(3) == largest, 1.0, np.sign(r[largest] + r[:, largest]))

@@ -11,8 +11,9 @@ from resight.rendering.bodies import find_body
 from resight.rendering.capsule import capsule_body
 from resight.rendering.parts import JOINT_ID
 from resight.rendering.poses import standing, walking
+from resight.rendering.rotations import matrices, rotation_vectors
 from resight.rendering.skinning import rest_vertices, skin_one
-from resight.rendering.stance import STANCE, fitted, from_t_pose, in_stance, matrices, rotation_vectors
+from resight.rendering.stance import STANCE, fitted, from_t_pose, in_stance
 
 POSES: dict[str, Callable[[], np.ndarray]] = {
     "walking": lambda: walking(0.3, heading=0.4),
