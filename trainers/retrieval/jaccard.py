@@ -204,12 +204,14 @@ def near_block(
         found = _meet(rows, kept[i], columns, i, begin, shared, touched)
         for at in range(rows.start[i], rows.start[i + 1]):
             own[rows.column[at]] = rows.value[at]
+        enough = 0
         for at in range(found):
             j = np.uint32(touched[at])
-            enough = shared[j] >= wanted
+            touched[enough] = j
+            enough += int(shared[j] >= wanted)
             shared[j] = np.float32(0.0)
-            if not enough:
-                continue
+        for at in range(enough):
+            j = np.uint32(touched[at])
             total = 0.0
             for place in range(np.uint64(rows.start[j]), np.uint64(rows.start[j + 1])):
                 mine, other = own[np.uint32(rows.column[place])], rows.value[place]
