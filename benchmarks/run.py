@@ -68,15 +68,16 @@ def main() -> int:
     kept = sections(options.out) if options.only else {}
     parts = [
         "# Benchmarks",
-        "Written by `make bench`. What is claimed are ratios to a named reference in the same run.",
-        machine(),
+        "Written by `make bench`. What is claimed are ratios to a named reference in the same run; each says where it ran.",
     ]
+    here = machine()
     for title, words in CLAIMS.items():
         if options.only and words[0] not in options.only:
             parts += [f"## {title}", kept[title]] if title in kept else []
             continue
         print(title, flush=True)
-        parts += [f"## {title}", f"`python benchmarks/{' '.join(words)}`", f"```text\n{measured(words)}\n```"]
+        command = f"`python benchmarks/{' '.join(words)}`"
+        parts += [f"## {title}", f"{command}, {here}", f"```text\n{measured(words)}\n```"]
     options.out.write_text("\n\n".join(parts) + "\n")
     return 0
 
