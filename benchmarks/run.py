@@ -68,7 +68,7 @@ def main() -> int:
     kept = sections(options.out) if options.only else {}
     parts = [
         "# Benchmarks",
-        "Written by `make bench`. What is claimed are ratios to a named reference in the same run; each says where it ran.",
+        "Written by `make bench`. What is claimed are ratios to a named reference in the same run, each where it says.",
     ]
     here = machine()
     for title, words in CLAIMS.items():
