@@ -26,7 +26,8 @@ from resight.rendering.body import Body
 from resight.rendering.camera import Camera
 from resight.rendering.rasteriser import DRAW, HIDE_UPPER, SKIP
 from resight.rendering.samples import pack_samples
-from resight.rendering.shading import Frame, Lights, posed_cloth, shade
+from resight.rendering.shading import Frame, Lights, shade
+from resight.rendering.worn import posed_cloth
 
 __all__ = ["CURE", "PyrenderBack", "open_pyrender"]
 

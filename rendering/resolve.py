@@ -23,6 +23,7 @@ of the rest normal, along. One table instead of many arrays: numba counts refere
 
 
 _BLOCK: Final = 8
+"""Pixels that are looked over together where a row of the image begins and ends."""
 
 _EMPTY: Final = np.int32(-2)
 """In place of a face: no sample of the pixel shows any."""
