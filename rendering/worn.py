@@ -74,7 +74,14 @@ def _put_on(
 
 
 class Worn(NamedTuple):
-    """The appearance in float64, with the looks of each part side by side."""
+    """The appearance in float64, with the looks of each part side by side.
+
+    Attributes:
+        cut: (p,) place along the limb where each part is cut.
+        inflation: (p, 2) metres that cloth stands off above and below the cut.
+        flare: (p,) metres more at the cut.
+        looks: (2 p, 18) materials above (row 2p) and below (2p + 1) the cut, then cosine and sine of their angle.
+    """
 
     cut: np.ndarray
     inflation: np.ndarray
