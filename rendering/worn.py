@@ -46,7 +46,15 @@ class PosedCloth(NamedTuple):
 def posed_cloth(
     vertices: Float32[np.ndarray, "v 3"], body: Body, appearance: Appearance, camera: Camera, supersample: int
 ) -> PosedCloth:
-    """Put the clothes on a posed body and project it."""
+    """Put the clothes on a posed body and project it.
+
+    Args:
+        vertices: (v, 3) the posed body, metres in the world.
+        body: whose vertices these are.
+        appearance: the clothes.
+        camera: focal lengths and principal point in pixels.
+        supersample: samples a pixel and axis.
+    """
     cloth = _cloth(body, appearance)
     position, rotation = np.asarray(camera.position, np.float64), np.ascontiguousarray(camera.rotation, np.float64)
     intrinsics = np.array([*camera.focal, *camera.principal], np.float64) * supersample
