@@ -131,33 +131,40 @@ def weight_block(
     first: int,
     stop: int,
 ) -> SparseRows:
-    """Return V of rows first to stop, before averaging; all values are above 0."""
+    """Return V of rows first to stop, before averaging; all values are above 0.
+
+    Members of all rows are found first: between them, rows of features are pushed out of the processor's cache.
+    """
     start = np.zeros(stop - first + 1, np.int64)
-    column, value = np.empty(64 * (stop - first), np.int32), np.empty(64 * (stop - first), np.float32)
+    column, room = np.empty(64 * (stop - first), np.int32), columns.shape[1] * (near.shape[1] + 1)
     in_core, in_row = np.full(columns.shape[0] + 1, -1, np.int32), np.full(columns.shape[0], -1, np.int32)
-    members = np.empty(columns.shape[1] * (near.shape[1] + 1), np.int32)
+    for i in range(first, stop):
+        begin = start[i - first]
+        if begin + room > column.size:
+            column = _longer(column, begin + room)
+        start[i - first + 1] = begin + _widened(columns, near, i, in_core, in_row, column[begin : begin + room])
+    value, end = np.empty(start[-1], np.float32), 0
     in_table, distance = np.full(columns.shape[0], -1, np.int32), np.empty(columns.shape[0], np.float32)
+    unknown = np.empty(room, np.int32)
     for i in range(first, stop):
         own = order[i]
         for at in range(columns.shape[1]):
             in_table[columns[i, at]], distance[columns[i, at]] = i, known[own, at]
-        count = _widened(columns, near, i, in_core, in_row, members)
-        begin = start[i - first]
-        if begin + count > column.size:
-            column, value = _longer(column, begin + count), _longer(value, begin + count)
-        total, end = 0.0, begin
-        for at in range(count):
-            other = members[at]
-            known_here = in_table[other] == i
-            apart = distance[other] if known_here else _squared_distance(features[own], features[order[other]])
-            weight = np.exp(-apart * scale[own])
-            column[end], value[end] = other, weight
+        low, high, missing = start[i - first], start[i - first + 1], 0
+        for at in range(low, high):
+            unknown[missing] = column[at]
+            missing += in_table[column[at]] != i
+        _measure(features, order, i, unknown[:missing], distance)
+        total, begin = 0.0, end
+        for at in range(low, high):
+            weight = np.exp(-distance[column[at]] * scale[own])
+            column[end], value[end] = column[at], weight
             end += not (weight < _NOTHING)  # NaN stays, and is told
             total += weight
-        start[i - first + 1] = end
+        start[i - first] = begin
         for at in range(begin, end):
             value[at] = np.float32(value[at] / total)
-    end = start[-1]
+    start[-1] = end
     return SparseRows(start, column[:end], value[:end])
 
 
@@ -229,13 +236,19 @@ def _holds(columns: np.ndarray, row: np.uint32, wanted: np.int32) -> bool:
     return found
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})
-def _squared_distance(a: np.ndarray, b: np.ndarray) -> np.float32:
-    total = np.float32(0.0)
-    for at in range(a.size):
-        away = a[at] - b[at]
-        total += away * away
-    return total
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
+def _measure(features: np.ndarray, order: np.ndarray, i: int, others: np.ndarray, distance: np.ndarray) -> None:
+    """Write the squared distances between row i and others to `distance`; two at a time share what is read of row i."""
+    own = np.uint32(order[i])
+    for at in range(0, others.size, 2):
+        a, b = others[at], others[min(at + 1, others.size - 1)]
+        row_a, row_b = np.uint32(order[a]), np.uint32(order[b])
+        total_a, total_b = np.float32(0.0), np.float32(0.0)
+        for k in range(np.uint64(features.shape[1])):
+            away_a, away_b = features[own, k] - features[row_a, k], features[own, k] - features[row_b, k]
+            total_a += away_a * away_a
+            total_b += away_b * away_b
+        distance[a], distance[b] = total_a, total_b
 
 
 @njit(cache=True, nogil=True)
