@@ -212,10 +212,7 @@ def near_block(
             shared[j] = np.float32(0.0)
         for at in range(enough):
             j = np.uint32(touched[at])
-            total = 0.0
-            for place in range(np.uint64(rows.start[j]), np.uint64(rows.start[j + 1])):
-                mine, other = own[np.uint32(rows.column[place])], rows.value[place]
-                total += mine if mine < other else other
+            total = _in_common(rows, j, own)
             distance = np.float32(max(1.0 - total / (2.0 - total), 0.0))
             if distance <= limit:
                 if end == column.size:
@@ -226,6 +223,16 @@ def near_block(
             own[rows.column[at]] = np.float32(0.0)
         start[i - first + 1] = end
     return SparseRows(start, column[:end], value[:end])
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})
+def _in_common(rows: SparseRows, j: int, own: np.ndarray) -> float:
+    """Sum up what row j has in common with a row that `own` holds; several at a time, since their order is free."""
+    total = 0.0
+    for place in range(np.uint64(rows.start[j]), np.uint64(rows.start[j + 1])):
+        mine, other = own[np.uint32(rows.column[place])], rows.value[place]
+        total += mine if mine < other else other
+    return total
 
 
 @njit(cache=True, nogil=True)
