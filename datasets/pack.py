@@ -12,8 +12,9 @@ Source: design of this project.
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,9 +63,7 @@ class PackConfig:
 
 
 _DEFAULTS: Final = PackConfig()
-_DEFAULT_FIELDS: Final[dict[str, Any]] = {
-    field.name: field.default for field in fields(Record) if field.default is not MISSING
-}
+_FIELDS: Final = tuple(field.name for field in fields(Record))
 _IN_PROCESS: Final = InProcess(workers=1)
 _NOTHING: Final = Annotations()
 
@@ -91,18 +90,17 @@ class PackWork:
     def __call__(self, unit: Unit, scratch: Path) -> Made:
         """Make a shard and its rows; a shard of which nothing is usable has no files."""
         bad: list[dict[str, str]] = []
-        usual: dict[str, Any] = dict(unit.spec["usual"])
-        samples = self._samples((Record.of(usual | fields) for fields, _ in json.loads(unit.spec["files"])), bad)
+        samples = self._samples(_listed(unit), bad)
         first = next(samples, None)
         if first is None:
             return Made(files={}, facts={"samples": 0, "quarantined": bad})
-        files, table, read_back = shard_files(chain([first], samples), scratch, shard=unit.name)
-        return Made(files=files, facts={"samples": table.num_rows, "quarantined": bad}, read_back=read_back)
+        made, table, read_back = shard_files(chain([first], samples), scratch, shard=unit.name)
+        return Made(files=made, facts={"samples": table.num_rows, "quarantined": bad}, read_back=read_back)
 
-    def _samples(self, records: Iterable[Record], bad: list[dict[str, str]]) -> Iterator[Sample]:
-        for record in records:
+    def _samples(self, files: Iterable[tuple[Record, int]], bad: list[dict[str, str]]) -> Iterator[Sample]:
+        for record, size in files:
             try:
-                sample = self._sample(record)
+                sample = self._sample(record, size)
             except Undecodable as error:
                 bad.append({"key": record.key, "origin": record.origin, "reason": error.reason})
             except OSError as error:
@@ -111,8 +109,8 @@ class PackWork:
             else:
                 yield sample
 
-    def _sample(self, record: Record) -> Sample:
-        data = self.pictures.read(record.origin)
+    def _sample(self, record: Record, size: int) -> Sample:
+        data = self.pictures.read(record.origin, size)
         kind, height, width = check_picture(data, max_pixels=self.max_pixels)
         return Sample(record=record, image=data, suffix=kind, annotations=_NOTHING, size=(height, width))
 
@@ -171,16 +169,26 @@ def plan_units(scan: Scan, config: PackConfig = _DEFAULTS) -> list[Unit]:
 def _unit(name: str, sources: Sequence[Source]) -> Unit:
     """Return a unit whose list of files is one text: ten thousand nested values would be checked one by one.
 
-    What the first file has in common with most others is said once; millions without labels differ in names only.
+    What is the same for all of them is said once, the rest by columns; millions without labels differ in names only.
     """
-    first = vars(sources[0].record)
-    usual = _DEFAULT_FIELDS | {name: first[name] for name in ("dataset", "split", "pid", "camid")}
-    files = [[_unusual(source.record, usual), source.size] for source in sources]
-    return Unit(name=name, spec={"usual": usual, "files": json.dumps(files)})
+    fields_of = attrgetter(*_FIELDS)
+    columns = zip(_FIELDS, zip(*(fields_of(source.record) for source in sources), strict=True), strict=True)
+    files: dict[str, Sequence[Any]] = {"size": [source.size for source in sources]}
+    same: dict[str, Any] = {}
+    for field, values in columns:
+        if field != "key" and values.count(values[0]) == len(values):
+            same[field] = values[0]
+        else:
+            files[field] = values
+    return Unit(name=name, spec={"same": same, "files": json.dumps(files)})
 
 
-def _unusual(record: Record, usual: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in usual or usual[name] != value}
+def _listed(unit: Unit) -> Iterator[tuple[Record, int]]:
+    """Yield the record and size of each file of a unit."""
+    same, files = dict(unit.spec["same"]), json.loads(unit.spec["files"])
+    sizes = files.pop("size")
+    for size, values in zip(sizes, zip(*files.values(), strict=True), strict=True):
+        yield Record.of(same | dict(zip(files, values, strict=True))), size
 
 
 def _reader(reader: str | Reader) -> Reader:

@@ -13,8 +13,7 @@ import json
 import os
 import re
 import tarfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -25,7 +24,7 @@ import pyarrow.parquet as pq
 
 from resight.datasets.decode import image_size, kind_of
 from resight.datasets.records import INDEX_SCHEMA, SCHEMA_VERSION, Annotations, Record, Sample, Table
-from resight.datasets.write_behind import writing_behind
+from resight.datasets.write_behind import read_back, writing_behind
 
 __all__ = [
     "MAX_BYTES",
@@ -58,18 +57,8 @@ _HEADER_SUM: Final = sum(_OWNERS) + sum(_TIME) + sum(b" " * 7) + sum(_REST)
 
 _JSON: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _NOWHERE: Final = (None, None)
-_BUFFER: Final = 1 << 20
 _END: Final = bytes(2 * tarfile.BLOCKSIZE)
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,90}")
-
-
-class _Written(NamedTuple):
-    """A sample as it must be read back: its members, headers and padding together."""
-
-    key: str
-    offset: int
-    size: int
-    crc32: int
 
 
 class ShardFiles(NamedTuple):
@@ -147,25 +136,22 @@ def write_shard(samples: Iterable[Sample], path: Path, *, shard: str) -> Table:
 def _write(samples: Iterable[Sample], path: Path, shard: str) -> tuple[Table, tuple[str, int]]:
     """As `write_shard`; also returns sha256 and size of the tar, of what was read back."""
     rows: list[tuple[Any, ...]] = []
-    written: list[_Written] = []
     seen: set[str] = set()
     at = 0
     with writing_behind(path) as file:
         for sample in samples:
-            key = sample.record.key
-            _check_new(key, seen, shard)
-            piece, row = _packed(sample, shard, at)
-            file.write(piece)
+            _check_new(sample.record.key, seen, shard)
+            pieces, end, row = _packed(sample, shard, at)
+            file.write(pieces, end - at)
             rows.append(row)
-            written.append(_Written(key, at, len(piece), zlib.crc32(piece)))
-            at += len(piece)
-        if not written:
+            at = end
+        if not rows:
             raise ValueError(f"shard {shard!r} has no samples")
-        file.write(_END)
-    digest = _verify(path, written)
+        file.write([_END], len(_END))
+    found = read_back(path, file.blocks)
     columns = zip(zip(*rows, strict=True), INDEX_SCHEMA, strict=True)
     arrays = [pa.array(values, field.type) for values, field in columns]
-    return pa.Table.from_arrays(arrays, schema=INDEX_SCHEMA), (digest, at + len(_END))
+    return pa.Table.from_arrays(arrays, schema=INDEX_SCHEMA), found
 
 
 def write_rows(table: Table, path: Path) -> None:
@@ -192,21 +178,21 @@ def _check_new(key: str, seen: set[str], shard: str) -> None:
     seen.add(key)
 
 
-def _packed(sample: Sample, shard: str, start: int) -> tuple[bytes, tuple[Any, ...]]:
-    """Return all members of a sample in one piece that will stand at byte `start`, and its row of the index."""
+def _packed(sample: Sample, shard: str, start: int) -> tuple[list[bytes], int, tuple[Any, ...]]:
+    """Return the members of a sample, in pieces, that will stand from byte `start`, where they end, and its row."""
     record, more = sample.record, sample.annotations
     try:
         height, width = _size(sample)
         keypoints, betas = _flat(more.keypoints, (17, 3)), _flat(more.betas, (10,))
     except ValueError as error:
         raise ValueError(f"sample {record.key!r}: {error}") from error
-    parts: list[bytes] = []
+    pieces: list[bytes] = []
     spans: dict[str, tuple[int, int]] = {}
     at = start
     for column, name, data in _members(sample):
         size = len(data)
         padding = -size % tarfile.BLOCKSIZE
-        parts += (_header(name, size), data, bytes(padding))
+        pieces += (_header(name, size), data, bytes(padding))
         at += tarfile.BLOCKSIZE
         spans[column] = at, size
         at += size + padding
@@ -232,7 +218,7 @@ def _packed(sample: Sample, shard: str, start: int) -> tuple[bytes, tuple[Any, .
         keypoints,
         betas,
     )
-    return b"".join(parts), row
+    return pieces, at, row
 
 
 def _members(sample: Sample) -> Iterator[tuple[str, str, bytes]]:
@@ -303,19 +289,3 @@ def _known(more: Annotations) -> dict[str, Any]:
 def _numbers(array: np.ndarray) -> list[Any]:
     """Return float32 numbers as the shortest decimals that read back equal: 0.1, not 0.10000000149011612."""
     return array.astype(np.float32).astype(str).astype(np.float64).tolist()
-
-
-def _verify(path: Path, written: Sequence[_Written]) -> str:
-    """Read the tar back and compare; return the sha256 of what was read, so that nobody has to read it again."""
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=_BUFFER) as file:
-        for sample in written:
-            piece = file.read(sample.size)
-            digest.update(piece)
-            if zlib.crc32(piece) != sample.crc32:
-                problem = f"sample {sample.key!r} at byte {sample.offset} is not what was written"
-                raise OSError(f"{path}: {problem}")
-        if file.read() != _END:
-            raise OSError(f"{path}: the end-of-archive mark is not what was written")
-    digest.update(_END)
-    return digest.hexdigest()

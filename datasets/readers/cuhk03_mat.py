@@ -49,7 +49,7 @@ class MatPictures:
         """Travel as a path: open files do not."""
         return (MatPictures, (self._path,))
 
-    def read(self, origin: str) -> bytes:
+    def read(self, origin: str, size: int) -> bytes:
         """Return the image as PNG; Undecodable when the cell is empty or is no picture."""
         kind, _, name = origin.partition("/")
         match = _NAME.fullmatch(name)

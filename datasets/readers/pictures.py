@@ -31,8 +31,13 @@ class Pictures(Protocol):
         """What is done to the bytes: part of the identity of a shard."""
         ...
 
-    def read(self, origin: str) -> bytes:
-        """Return a JPEG or PNG; OSError when it cannot be read, Undecodable when it is no picture."""
+    def read(self, origin: str, size: int) -> bytes:
+        """Return a JPEG or PNG; OSError when it cannot be read, Undecodable when it is no picture.
+
+        Args:
+            origin: as in the record.
+            size: bytes of the source, as listed (`Source.size`).
+        """
         ...
 
 
@@ -43,12 +48,15 @@ class Files:
     root: Path
     form: str = "files"
 
-    def read(self, origin: str) -> bytes:
-        """Return the file; plain system calls, since opening a Python file takes longer than reading a crop."""
+    def read(self, origin: str, size: int) -> bytes:
+        """Return the file; plain system calls, since opening a Python file takes longer than reading a crop.
+
+        One that is as long as it was listed is whole; any other is read until there is no more.
+        """
         handle = os.open(f"{self.root}/{origin}", os.O_RDONLY)
         try:
-            data = os.read(handle, _PIECE)
-            while more := os.read(handle, max(_PIECE, len(data))):  # asking for the size first takes longer
+            data = os.read(handle, max(_PIECE, size + 1))
+            while len(data) != size and (more := os.read(handle, max(_PIECE, len(data)))):
                 data += more
         finally:
             os.close(handle)
@@ -62,7 +70,7 @@ class Bitmaps:
     root: Path
     form: str = "bitmaps-1"
 
-    def read(self, origin: str) -> bytes:
+    def read(self, origin: str, size: int) -> bytes:
         """Return the file's pixels as PNG."""
         data = (self.root / origin).read_bytes()
         if not data.startswith(b"BM"):

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -28,8 +29,7 @@ _LITTER: Final = {"thumbs.db", "desktop.ini", ".ds_store"}
 _SPLITS: Final = {"train": 0, "val": 1, "query": 2, "gallery": 3}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(NamedTuple):
     """One crop that a reader found.
 
     Attributes:
@@ -111,7 +111,7 @@ class Found(NamedTuple):
 
 def files_below(folder: Path, *, depth: int = 1) -> list[Found]:
     """List files at most `depth` levels down, sorted by path, without litter (`Thumbs.db`, `._x`, hidden files)."""
-    return sorted(_walk(folder, "", depth))
+    return sorted(_walk(folder, "", depth), key=itemgetter(0))
 
 
 def _walk(folder: Path, prefix: str, depth: int) -> Iterator[Found]:
@@ -120,11 +120,10 @@ def _walk(folder: Path, prefix: str, depth: int) -> Iterator[Found]:
             name = entry.name
             if name.startswith(".") or name.lower() in _LITTER:
                 continue
-            if entry.is_dir():
-                if depth > 1:
-                    yield from _walk(folder / name, f"{prefix}{name}/", depth - 1)
-            elif entry.is_file():
+            if entry.is_file():
                 yield Found(prefix + name, entry.stat().st_size)
+            elif depth > 1 and entry.is_dir():
+                yield from _walk(folder / name, f"{prefix}{name}/", depth - 1)
 
 
 def note_files(files: Sequence[Found], what: str) -> list[str]:

@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from resight.cluster.errors import UserError
@@ -152,6 +153,13 @@ def test_a_file_that_vanished(tree: Path, tmp_path: Path):
     assert made.files == {}
     assert made.facts["samples"] == 0
     assert "cannot be read: No such file" in made.facts["quarantined"][0]["reason"]
+
+
+@pytest.mark.parametrize("listed", [0, 5, 100_000, 250_000, 299_999, 300_000, 300_001])
+def test_a_file_is_read_to_its_end_whatever_size_was_listed(tmp_path: Path, listed: int):
+    data = np.random.default_rng(0).bytes(300_000)
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert Files(tmp_path).read("a.jpg", listed) == data
 
 
 def test_kind_comes_from_content(tmp_path: Path):

@@ -211,7 +211,7 @@ def test_bitmaps_that_are_none(tmp_path: Path):
     plant(tmp_path, {"a.bmp": jpeg(1), "b.bmp": b"BM and no more"})
     for name in ("a.bmp", "b.bmp"):
         with pytest.raises(Undecodable, match="bitmap"):
-            Bitmaps(tmp_path).read(name)
+            Bitmaps(tmp_path).read(name, 0)
 
 
 UNLABELLED = [
@@ -312,9 +312,9 @@ def test_cuhk03_cells_and_workers(tmp_path: Path):
     cuhk03(tmp_path)
     pictures = MatPictures(tmp_path / "cuhk03_release" / "cuhk-03.mat")
     with pytest.raises(Undecodable, match="no picture"):
-        pictures.read("detected/1_001_1_02.png")
+        pictures.read("detected/1_001_1_02.png", 0)
     again = pickle.loads(pickle.dumps(pictures))
-    assert decode(again.read("detected/1_001_1_01.png")).shape == (64, 32, 3)
+    assert decode(again.read("detected/1_001_1_01.png", 0)).shape == (64, 32, 3)
 
 
 def test_cuhk03_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -348,7 +348,7 @@ def test_cuhk03_in_real_hdf5(tmp_path: Path):
             cells[place] = file[f"refs/{reference}"].ref
         file.create_dataset("detected", (1, 1), dtype=h5py.ref_dtype)[0, 0] = cells.ref
     for name, image in images.items():
-        assert np.array_equal(decode(MatPictures(path).read(f"detected/{name}")), image)
+        assert np.array_equal(decode(MatPictures(path).read(f"detected/{name}", 0)), image)
 
 
 def test_the_guides_own_list(tmp_path: Path):

@@ -216,17 +216,33 @@ def test_broken_samples_are_refused(tmp_path: Path, members: list[Sample], messa
 @pytest.mark.parametrize("at", [10, 600, -700])
 def test_what_the_disk_lost_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int):
     """Flip a byte between writing and reading back."""
-    real = shards._verify  # pyright: ignore[reportPrivateUsage]
+    real = shards.read_back
 
-    def damage(path: Path, written: Any):
+    def damage(path: Path, blocks: Any):
         data = bytearray(path.read_bytes())
         data[at] ^= 1
         path.write_bytes(data)
-        return real(path, written)
+        return real(path, blocks)
 
-    monkeypatch.setattr(shards, "_verify", damage)
+    monkeypatch.setattr(shards, "read_back", damage)
     with pytest.raises(OSError, match="not what was written"):
         write_shard([sample_of("a")], tmp_path / "x", shard="s")
+
+
+def test_a_file_of_many_blocks_is_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(write_behind, "_BLOCK", 100)
+    path, pieces = tmp_path / "x", [bytes([n]) * n for n in range(256)]
+    with write_behind.writing_behind(path) as file:
+        for piece in pieces:
+            file.write([piece], len(piece))
+    assert len(file.blocks) > 50
+    data = path.read_bytes()
+    assert data == b"".join(pieces)
+    assert write_behind.read_back(path, file.blocks) == (hashlib.sha256(data).hexdigest(), len(data))
+    for wrong in (data[:-1], data + b"x", data[:5000] + b"x" + data[5001:]):
+        path.write_bytes(wrong)
+        with pytest.raises(OSError, match="what was written"):
+            write_behind.read_back(path, file.blocks)
 
 
 def test_a_flush_that_failed_while_writing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -226,7 +226,7 @@ def near_block(
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})
-def _in_common(rows: SparseRows, j: int, own: np.ndarray) -> float:
+def _in_common(rows: SparseRows, j: np.uint32, own: np.ndarray) -> float:
     """Sum up what row j has in common with a row that `own` holds; several at a time, since their order is free."""
     total = 0.0
     for place in range(np.uint64(rows.start[j]), np.uint64(rows.start[j + 1])):
