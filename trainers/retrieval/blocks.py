@@ -158,7 +158,8 @@ def sweep(rows: Rows, threads: int | None, work: Callable[[np.ndarray, int], int
         for first, block in rows.blocks():
             step = math.ceil(len(block) / count)
             starts = range(0, len(block), step)
-            results = list(pool.map(lambda at, b=block, f=first, s=step: work(b[at : at + s], f + at), starts))
+            each = map if count == 1 else pool.map  # one lane works where the block was made, and is in the cache
+            results = list(each(lambda at, b=block, f=first, s=step: work(b[at : at + s], f + at), starts))
             bad = [result for result in results if result >= 0]
             if bad:
                 return min(bad)

@@ -24,6 +24,9 @@ __all__ = [
 COUNT_UP_TO = 512
 """Positives of one query up to which counting is faster than searching (benchmarks/evaluation.py --crossover)."""
 
+_PIECE = 6144
+"""Entries of a row that are compared at a time: 24 KB, which the first cache of any processor holds."""
+
 
 @njit(cache=True, nogil=True)
 def to_distances(row: np.ndarray, scale: np.ndarray, bias: np.ndarray, offset: float) -> bool:
@@ -106,20 +109,20 @@ def _keep_one(row: np.ndarray, query: int, matching: Matching, positives: np.nda
 
 @njit(cache=True, nogil=True)
 def count_ranks(row: np.ndarray, positives: np.ndarray, ranks: np.ndarray) -> None:
-    """Write the rank, from 1, of each positive: one pass over the row for each."""
-    for k in range(positives.size):
-        here = positives[k]
-        limit = row[here]
-        before = row[:here]
-        after = row[here + 1 :]
-        count = np.int32(1)
-        for j in range(before.size):
-            if before[j] <= limit:
-                count = np.int32(count + np.int32(1))
-        for j in range(after.size):
-            if after[j] < limit:
-                count = np.int32(count + np.int32(1))
-        ranks[k] = count
+    """Write the rank, from 1, of each positive: every piece of the row is compared with all while it is in the cache."""
+    ranks[:] = 1
+    for low in range(0, row.size, _PIECE):
+        high = min(low + _PIECE, row.size)
+        for k in range(positives.size):
+            limit, here = row[positives[k]], min(max(positives[k], low), high)
+            before, after, count = row[low:here], row[here:high], np.int32(0)
+            for j in range(before.size):
+                if before[j] <= limit:
+                    count = np.int32(count + np.int32(1))
+            for j in range(after.size):  # the positive itself is not below its own distance
+                if after[j] < limit:
+                    count = np.int32(count + np.int32(1))
+            ranks[k] += count
 
 
 @njit(cache=True, nogil=True)
