@@ -109,7 +109,7 @@ def _keep_one(row: np.ndarray, query: int, matching: Matching, positives: np.nda
 
 @njit(cache=True, nogil=True)
 def count_ranks(row: np.ndarray, positives: np.ndarray, ranks: np.ndarray) -> None:
-    """Write the rank, from 1, of each positive: every piece of the row is compared with all while it is in the cache."""
+    """Write the rank, from 1, of each positive; a piece of the row is compared with all while it is in the cache."""
     ranks[:] = 1
     for low in range(0, row.size, _PIECE):
         high = min(low + _PIECE, row.size)
