@@ -55,9 +55,9 @@ class WriteBehind:
         self._held += pieces
         self._size += size
         if self._size >= _BLOCK:
-            self._out()
+            self._write_out()
 
-    def _out(self) -> None:
+    def _write_out(self) -> None:
         data = b"".join(self._held)
         self._held, self._size = [], 0
         self.blocks.append(Block(len(data), zlib.crc32(data)))
@@ -70,7 +70,7 @@ class WriteBehind:
 
     def finish(self) -> None:
         """Flush all of it; OSError when that, or an earlier flush, failed."""
-        self._out()
+        self._write_out()
         self._settle()
         self._file.flush()
         os.fsync(self._file.fileno())

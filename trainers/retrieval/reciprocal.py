@@ -133,7 +133,7 @@ def weight_block(
 ) -> SparseRows:
     """Return V of rows first to stop, before averaging; all values are above 0.
 
-    Members of all rows are found first: between them, rows of features are pushed out of the processor's cache.
+    Members of all rows are found before the first distance: by turns, one would push the other's rows out of the cache.
     """
     start = np.zeros(stop - first + 1, np.int64)
     column, room = np.empty(64 * (stop - first), np.int32), columns.shape[1] * (near.shape[1] + 1)
