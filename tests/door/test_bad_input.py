@@ -26,6 +26,7 @@ from tests.door import spoiling as s
 from tests.door.bad_inputs import ERRORS, Row
 from tests.door.legal_inputs import LEGAL, Works
 from tests.door.spoiling import Words, World
+from tests.tracing import untraced
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,7 +103,7 @@ def _block(told: str) -> str:
 def start(words: Words, *before: str) -> "subprocess.Popen[str]":
     """Run a command in a process of its own."""
     line = [sys.executable, *before, "-m", "resight", *(str(word) for word in words)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**untraced(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

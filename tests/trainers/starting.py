@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from resight.trainers.config import Config, dump_yaml
+from tests.tracing import untraced
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +20,7 @@ def start(config: Config, out: Path, *, world: int = 1, env: dict[str, str] | No
     file.write_text(dump_yaml(config))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world)] if world > 1 else []
     words = [sys.executable, *launcher, "-m", "resight", "train", "--config", str(file), "--out", str(out), "--quiet"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(env or {})}
+    environment = {**untraced(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(env or {})}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(words, env=environment, **pipes)  # type: ignore[call-overload]
 

@@ -22,6 +22,7 @@ from resight.trainers.load import load_embedder
 from resight.trainers.run_folder import RunFolder
 from resight.trainers.train import train
 from tests.datasets.making import crops, write_dataset
+from tests.tracing import untraced
 from tests.trainers.toy import toy_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +62,7 @@ def start(config: Config, out: Path, *before: str) -> subprocess.Popen[str]:
     file = out.parent / f"{out.name}.yaml"
     file.write_text(dump_yaml(config))
     words = [sys.executable, *before, str(SCRIPT), str(file), str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**untraced(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
 
 
