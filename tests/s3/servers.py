@@ -1,6 +1,5 @@
 """S3-compatible servers as child processes, on free ports: Swift, which is real, and moto, which decides conditions."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+
+from tests.tracing import untraced
 
 BUCKET = "tests"
 HERE = Path(__file__).resolve().parent
@@ -76,10 +77,9 @@ def swift_server(python: str, root: Path) -> Generator[Server]:
 
 @contextmanager
 def child(command: list[str], log: Path, url: str) -> Generator[None]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}  # not ours to trace
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+            command, env=untraced(), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         until = time.monotonic() + 60
